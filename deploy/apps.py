@@ -1,0 +1,75 @@
+"""The Serve applications of one configuration: one per engine, and the router. Builders only; who runs them
+(`symposium serve`, a Serve config file, a RayService) is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from experts import host
+from experts.guard import internal_token
+from router.config import Config
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+    from starlette.applications import Starlette
+
+    from router.service import Service
+
+ROUTER = "symposium"
+QUEUE_HEADROOM = 2  # Serve's limit lies above ours, so that it never queues what we would refuse
+
+
+def engine_app_name(engine: str) -> str:
+    return f"expert-{engine}"
+
+
+def applications(config: Config, hosted_url: str) -> dict[str, tuple[Application, str]]:
+    """Application name -> (application, route prefix), engines first.
+
+    Args:
+        hosted_url: Serve's internal listener as the router reaches it.
+    """
+    apps = {
+        engine_app_name(name): (host.application(name, engine, config.loras(name)), f"/experts/{name}")
+        for name, engine in config.engines.items()
+    }
+    return apps | {ROUTER: (router(config, hosted_url), "/")}
+
+
+def router(config: Config, hosted_url: str) -> Application:
+    """The ingress replica: API, both stages and dispatch in one process."""
+    from ray import serve
+
+    def build() -> Starlette:
+        from router.api.app import build_app
+
+        return build_app(lambda: _open(config, hosted_url))
+
+    class Router:
+        """Holds nothing: the ASGI application is all there is."""
+
+    deployment = serve.deployment(
+        serve.ingress(build)(Router),
+        name="router",
+        num_replicas=config.server.router_replicas,
+        max_ongoing_requests=config.server.limits.max_in_flight * QUEUE_HEADROOM,
+        health_check_period_s=2.0,
+        graceful_shutdown_timeout_s=5.0,
+        ray_actor_options={
+            "num_cpus": 1,
+            "runtime_env": {"env_vars": {"HF_HUB_OFFLINE": "1"} if _offline(config) else {}},
+        },
+    )
+    return deployment.bind()
+
+
+def _open(config: Config, hosted_url: str) -> AbstractAsyncContextManager[Service]:
+    from router.service import endpoints, open_service
+
+    return open_service(config, endpoints(config, hosted_url, internal_token()))
+
+
+def _offline(config: Config) -> bool:
+    return config.routing.embedder.model in ("minilm",) or config.routing.embedder.model.startswith("/")

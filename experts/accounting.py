@@ -1,0 +1,108 @@
+"""What each leg cost, counted where the tokens are made.
+
+vLLM does not report what an aborted request generated, so the host counts per leg id of ours: a leg is
+opened when its HTTP request arrives, each engine request of it is started and settled, and the leg is
+final when the HTTP side has ended and every engine request is settled. Pure bookkeeping without vLLM;
+waiting is the only thing that touches asyncio. Bounded: the oldest final legs are forgotten first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+
+
+@dataclass(frozen=True, slots=True)
+class LegCount:
+    """Tokens of one leg so far. `final` once nothing can be added any more."""
+
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    engine_running: int = 0  # engine requests started and not settled
+    http_open: bool = False
+    aborted: bool = False
+    http_ended_at: float = 0.0  # Unix seconds; 0 while open
+    engine_ended_at: float = 0.0
+
+    @property
+    def final(self) -> bool:
+        return not self.http_open and self.engine_running == 0
+
+
+class LegLedger:
+    """Counts per leg id; `capacity` bounds how many final legs are remembered."""
+
+    def __init__(self, clock: Callable[[], float], capacity: int = 65_536) -> None:
+        self._clock = clock
+        self._capacity = capacity
+        self._legs: OrderedDict[str, LegCount] = OrderedDict()
+        self._waiters: dict[str, asyncio.Event] = {}
+
+    def http_opened(self, leg_id: str) -> None:
+        self._put(leg_id, replace(self.get(leg_id) or LegCount(), http_open=True))
+
+    def http_closed(self, leg_id: str, *, aborted: bool) -> None:
+        leg = self.get(leg_id) or LegCount()
+        self._put(
+            leg_id,
+            replace(leg, http_open=False, aborted=leg.aborted or aborted, http_ended_at=self._clock()),
+        )
+
+    def engine_started(self, leg_id: str, prompt_tokens: int) -> None:
+        leg = self.get(leg_id) or LegCount()
+        self._put(
+            leg_id,
+            replace(
+                leg,
+                engine_running=leg.engine_running + 1,
+                # Parallel samples (n > 1) share one prompt: it is paid once.
+                prompt_tokens=max(leg.prompt_tokens, prompt_tokens),
+            ),
+        )
+
+    def engine_settled(self, leg_id: str, output_tokens: int) -> None:
+        leg = self.get(leg_id) or LegCount()
+        self._put(
+            leg_id,
+            replace(
+                leg,
+                engine_running=max(0, leg.engine_running - 1),
+                output_tokens=leg.output_tokens + output_tokens,
+                engine_ended_at=self._clock(),
+            ),
+        )
+
+    def get(self, leg_id: str) -> LegCount | None:
+        return self._legs.get(leg_id)
+
+    def latest(self, count: int) -> dict[str, LegCount]:
+        """The `count` legs that changed last, newest first."""
+        return dict(islice(reversed(self._legs.items()), count))
+
+    async def final(self, leg_id: str, wait_s: float) -> LegCount | None:
+        """The leg once it is final, or as it stands after `wait_s` seconds; None if it never arrived."""
+        leg = self.get(leg_id)
+        if leg is None or not leg.final:
+            event = self._waiters.setdefault(leg_id, asyncio.Event())
+            try:
+                await asyncio.wait_for(event.wait(), wait_s)
+            except TimeoutError:
+                pass
+            finally:
+                self._waiters.pop(leg_id, None)
+        return self.get(leg_id)
+
+    def _put(self, leg_id: str, leg: LegCount) -> None:
+        self._legs[leg_id] = leg
+        self._legs.move_to_end(leg_id)
+        if leg.final and (event := self._waiters.get(leg_id)) is not None:
+            event.set()
+        while len(self._legs) > self._capacity:
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        oldest = next((key for key, leg in self._legs.items() if leg.final), None)
+        del self._legs[oldest if oldest is not None else next(iter(self._legs))]

@@ -1,0 +1,62 @@
+"""The errors of calling one expert, drawn as one tree.
+
+    ExpertError
+    ├── ExpertUnreachable   no connection, or it broke; nothing of the answer was lost on our side
+    ├── ExpertTimeout       a limit of the leg passed (which one is in `phase`)
+    ├── ExpertRefused       the expert answered with an HTTP error of its own
+    └── ExpertBroken        bytes came that are no OpenAI answer, or far too many of them
+
+Foreign exceptions (the HTTP library's) are translated into these at the border, in `experts.client`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ExpertError(Exception):
+    """Calling an expert failed. `replaceable` says whether another expert may be asked instead."""
+
+    reason: ClassVar[str] = "error"
+
+    def __init__(self, expert: str, detail: str) -> None:
+        super().__init__(f"expert '{expert}': {detail}")
+        self.expert = expert
+        self.detail = detail
+
+    @property
+    def replaceable(self) -> bool:
+        return True
+
+
+class ExpertUnreachable(ExpertError):
+    reason = "unreachable"
+
+
+class ExpertTimeout(ExpertError):
+    reason = "timeout"
+
+    def __init__(self, expert: str, phase: str, limit_s: float) -> None:
+        super().__init__(expert, f"no {phase} within {limit_s:g} s")
+        self.phase = phase
+        self.limit_s = limit_s
+
+
+class ExpertRefused(ExpertError):
+    """HTTP status >= 400. A 400/413/422 is the request's own fault: no other expert is asked."""
+
+    reason = "refused"
+
+    def __init__(self, expert: str, status: int, message: str, param: str | None = None) -> None:
+        super().__init__(expert, f"HTTP {status}: {message}")
+        self.status = status
+        self.message = message
+        self.param = param
+
+    @property
+    def replaceable(self) -> bool:
+        return self.status not in (400, 413, 422)
+
+
+class ExpertBroken(ExpertError):
+    reason = "broken"

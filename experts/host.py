@@ -1,0 +1,257 @@
+"""A vLLM engine as a Ray Serve application. The only file that imports vllm (and only when a replica starts).
+
+The replica serves vLLM's own OpenAI application, so chat templates, parsers, structured output, LoRA and
+`/metrics` are vLLM's. Ours are: the door in front of it (`experts.guard`), the count of what each leg
+generated (`experts.accounting`), the health check that lets Serve replace a dead engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from experts.accounting import LegLedger
+from experts.guard import Guard, internal_token
+from experts.spec import Engine, EngineValue
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import AsyncIterator, Mapping
+
+    from ray.serve import Application
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+# All that a router needs of an engine. vLLM's other routes (/invocations, /tokenize, /sleep,
+# /collective_rpc, ...) are not reachable whatever its settings are.
+ALLOWED_PATHS: Final = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/models",
+    "/health",
+    "/metrics",
+    "/internal/legs/",
+)
+LEG_HEADER: Final = "x-request-id"  # vLLM names its requests after it, so that logs agree
+MAX_WAIT_S: Final = 10.0
+MAX_LISTED: Final = 1000
+
+
+def engine_arguments(name: str, engine: Engine, loras: Mapping[str, str]) -> list[str]:
+    """vLLM's command line for one engine: the operator's `args` unchanged, plus names and adapters.
+
+    True becomes `--flag`, False `--no-flag`, None is left out, objects become JSON.
+    """
+    argv = ["--model", engine.model, "--served-model-name", name]
+    for key, value in engine.args.items():
+        argv += _argument(key, value)
+    if loras:
+        if "enable-lora" not in engine.args:
+            argv.append("--enable-lora")
+        if "max-loras" not in engine.args:
+            argv += ["--max-loras", str(len(loras))]
+        argv.append("--lora-modules")
+        argv += [json.dumps({"name": lora, "path": path}) for lora, path in loras.items()]
+    return argv
+
+
+def _argument(key: str, value: EngineValue) -> list[str]:
+    match value:
+        case None:
+            return []
+        case bool():
+            return [f"--{key}" if value else f"--no-{key}"]
+        case dict():
+            return [f"--{key}", json.dumps(value)]
+        case list():
+            return [f"--{key}", *map(str, value)]
+        case _:
+            return [f"--{key}", str(value)]
+
+
+class _ObservedStates(dict[str, Any]):
+    """vLLM's table of running requests, reporting each one that enters and leaves to the ledger.
+
+    Every way out of the engine (finished, stopped, aborted) takes the request from this table, and its
+    `stats` hold the very numbers that vLLM adds to `vllm:generation_tokens_total`. `generate()` itself
+    cannot tell: a request without streaming yields nothing before it is complete.
+    """
+
+    def __init__(self, ledger: LegLedger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def __setitem__(self, key: str, state: Any) -> None:
+        if key not in self:
+            self._ledger.engine_started(_leg_of(state), state.prompt_len)
+        super().__setitem__(key, state)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        if key in self:
+            state = self[key]
+            generated = state.stats.num_generation_tokens if state.stats is not None else 0
+            self._ledger.engine_settled(_leg_of(state), generated)
+        return super().pop(key, *default)
+
+
+def _leg_of(state: Any) -> str:
+    """`chatcmpl-<leg>` / `cmpl-<leg>-0` as vLLM builds it from our header -> `<leg>`."""
+    external: str = state.external_req_id
+    kind, _, leg = external.partition("-")
+    return leg.rsplit("-", 1)[0] if kind == "cmpl" else leg
+
+
+class _EngineServer:
+    """What vLLM's engine-dead handler expects its launcher to have set: a server that can be told to exit."""
+
+    should_exit = False
+
+
+class EngineApp:
+    """The replica's ASGI application: guard, leg accounting, then vLLM's application.
+
+    The engine is started by the ASGI lifespan, so a replica is ready only when vLLM is.
+    """
+
+    def __init__(self, name: str, engine: Engine, loras: Mapping[str, str]) -> None:
+        self.name = name
+        self._engine = engine
+        self._loras = dict(loras)
+        self._ledger = LegLedger(time.time)
+        self._server = _EngineServer()
+        self._llm: Any = None
+        self._vllm_app: ASGIApp | None = None
+        self._app = Guard(self._build(), internal_token(), ALLOWED_PATHS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    async def check_health(self) -> None:
+        """Raises when the engine is dead, so that Serve replaces the replica."""
+        if self._server.should_exit:
+            raise RuntimeError(f"engine '{self.name}' has died")
+        if self._llm is not None:
+            await self._llm.check_health()
+
+    def _build(self) -> Starlette:
+        from starlette.applications import Starlette
+        from starlette.routing import Mount, Route
+
+        return Starlette(
+            routes=[
+                Route("/internal/legs/", self._latest),
+                Route("/internal/legs/{leg_id}", self._leg),
+                Mount("/", app=self._serve),
+            ],
+            lifespan=self._lifespan,
+        )
+
+    async def _leg(self, request: Request) -> Response:
+        from starlette.responses import JSONResponse
+
+        wait_s = min(float(request.query_params.get("wait_s", "0")), MAX_WAIT_S)
+        leg = await self._ledger.final(request.path_params["leg_id"], wait_s)
+        if leg is None:
+            return JSONResponse({}, status_code=404)
+        return JSONResponse(asdict(leg) | {"final": leg.final})
+
+    async def _latest(self, request: Request) -> Response:
+        from starlette.responses import JSONResponse
+
+        count = min(int(request.query_params.get("count", "100")), MAX_LISTED)
+        return JSONResponse({leg_id: asdict(leg) for leg_id, leg in self._ledger.latest(count).items()})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._vllm_app is not None, "requests come only after the lifespan has started"
+        leg_id = next((v.decode("latin-1") for k, v in scope["headers"] if k == LEG_HEADER.encode()), "")
+        aborted = True
+        self._ledger.http_opened(leg_id)
+        try:
+            await self._vllm_app(scope, receive, send)
+            aborted = False
+        finally:
+            self._ledger.http_closed(leg_id, aborted=aborted)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            self._vllm_app = await self._start(stack)
+            yield
+
+    async def _start(self, stack: AsyncExitStack) -> ASGIApp:
+        from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+        from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client
+        from vllm.entrypoints.launchers.app import build_app
+
+        args = _parse(engine_arguments(self.name, self._engine, self._loras))
+        llm = await stack.enter_async_context(build_async_engine_client(args))
+        tasks = await llm.get_supported_tasks()
+        app = build_app(args, tasks, llm.model_config)
+        await init_app_state(llm, app.state, args, tasks)
+        app.state.server = self._server
+        llm.output_processor.request_states = _ObservedStates(self._ledger)
+        self._llm = llm
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        return app
+
+
+def _parse(argv: list[str]) -> Namespace:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
+    validate_parsed_serve_args(args)
+    return args
+
+
+def application(name: str, engine: Engine, loras: Mapping[str, str]) -> Application:
+    """The Serve application of one engine.
+
+    Args:
+        name: the engine's name; also the served name of its base model.
+        engine: the operator's record; paths in it are absolute.
+        loras: expert name -> adapter folder or hub id.
+    """
+    from ray import serve
+
+    fixed_adapters = dict(loras)
+
+    def build() -> EngineApp:
+        return EngineApp(name, engine, fixed_adapters)
+
+    class EngineReplica:
+        app: EngineApp
+
+        async def check_health(self) -> None:
+            await self.app.check_health()
+
+    autoscaling = engine.autoscaling.model_dump() if engine.autoscaling else None
+    deployment = serve.deployment(
+        serve.ingress(build)(EngineReplica),
+        name="engine",
+        num_replicas=None if autoscaling else engine.replicas,
+        autoscaling_config=autoscaling,
+        max_ongoing_requests=engine.max_ongoing_requests,
+        health_check_period_s=1.0,
+        health_check_timeout_s=10.0,
+        graceful_shutdown_timeout_s=5.0,
+        ray_actor_options={
+            "num_cpus": engine.cpus,
+            "num_gpus": engine.gpus,
+            "runtime_env": {"env_vars": _environment(engine)},
+        },
+    )
+    return deployment.bind()
+
+
+def _environment(engine: Engine) -> dict[str, str]:
+    own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if engine.accelerator == "cpu" else {}
+    fixed = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH": "0"}
+    inherited = {k: v for k, v in os.environ.items() if k.startswith(("HF_", "VLLM_"))}
+    return inherited | own | fixed | engine.env

@@ -1,0 +1,145 @@
+"""What an operator writes about engines and experts, as frozen records. Knows nothing of routing.
+
+An *engine* is one vLLM process group that we host. An *expert* is a name that can be asked: the base
+model of an engine, a LoRA adapter on it, or a model behind any OpenAI-compatible `base_url`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+# vLLM arguments that this project sets or that would break its accounting.
+RESERVED_ARGS = frozenset(
+    {
+        "model",
+        "served-model-name",
+        "lora-modules",
+        "host",
+        "port",
+        "api-key",
+        "root-path",
+        "disable-log-stats",
+    }
+)
+EngineValue = str | int | float | bool | None | list[str | int | float] | dict[str, object]
+
+
+class Spec(BaseModel):
+    """Base of everything read from YAML: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Price(Spec):
+    """US dollars per million tokens. There is no default: an owned GPU is not free."""
+
+    input_usd_per_mtok: float = Field(ge=0)
+    output_usd_per_mtok: float = Field(ge=0)
+
+    def usd(self, prompt_tokens: int, output_tokens: int) -> float:
+        return (prompt_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
+
+
+class Capabilities(Spec):
+    """What an expert can take. Hard filters: a request that needs more is never sent to it."""
+
+    tools: bool = False
+    json_schema: bool = False
+    images: bool = False
+
+
+class Limits(Spec):
+    """How long one leg may take, seconds. Each is the leg's own, whatever the client waits for."""
+
+    connect_s: float = Field(default=2.0, gt=0)
+    first_byte_s: float = Field(default=30.0, gt=0)
+    total_s: float = Field(default=300.0, gt=0)
+    max_response_bytes: int = Field(default=8_388_608, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.first_byte_s > self.total_s:
+            raise ValueError("first_byte_s must not exceed total_s")
+        return self
+
+
+class Autoscaling(Spec):
+    """Handed to Ray Serve as it is (`autoscaling_config`)."""
+
+    min_replicas: int = Field(ge=1)
+    max_replicas: int = Field(ge=1)
+    target_ongoing_requests: float = Field(default=32, gt=0)
+
+
+class Engine(Spec):
+    """One vLLM engine, hosted by us as one Serve application.
+
+    `args` are vLLM's own engine arguments by their command-line names without the dashes
+    (`max-model-len: 4096`); they go to vLLM unchanged. Paths are relative to the YAML file.
+    """
+
+    model: str
+    accelerator: Literal["cpu", "gpu"]
+    gpus: float = Field(default=0.0, ge=0)
+    cpus: float = Field(default=1.0, ge=0)
+    replicas: int = Field(default=1, ge=1)
+    autoscaling: Autoscaling | None = None
+    args: dict[str, EngineValue] = Field(default_factory=dict)
+    env: dict[str, str] = Field(default_factory=dict)
+    max_ongoing_requests: int = Field(default=1024, ge=1)
+    start_timeout_s: float = Field(default=1800.0, gt=0)
+
+    @model_validator(mode="after")
+    def _gpus_fit(self) -> Self:
+        if self.accelerator == "gpu" and self.gpus <= 0:
+            raise ValueError("accelerator: gpu needs gpus > 0 (a fraction, or the tensor-parallel size)")
+        if self.accelerator == "cpu" and self.gpus:
+            raise ValueError("accelerator: cpu takes no gpus")
+        return self
+
+    @field_validator("args")
+    @classmethod
+    def _args_are_free(cls, args: dict[str, EngineValue]) -> dict[str, EngineValue]:
+        for key in args:
+            plain = key.replace("_", "-").lstrip("-")
+            if plain in RESERVED_ARGS:
+                raise ValueError(f"args.{key} is set by symposium; remove it")
+            if plain != key:
+                raise ValueError(f"args.{key}: write it as vLLM's command line does, '{plain}'")
+        return args
+
+
+class Expert(Spec):
+    """One expert: `engine` (hosted; with `lora`, an adapter on it) or `base_url` (elsewhere).
+
+    `context_tokens` bounds prompt plus answer. `tokenizer` is a folder or tokenizer.json used to count
+    prompts; without it tokens are estimated as bytes / `bytes_per_token`, rounded up.
+    """
+
+    engine: str | None = None
+    lora: str | None = None
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    model: str | None = None
+    api_key_env: str | None = None
+    context_tokens: int = Field(gt=0)
+    price: Price
+    capabilities: Capabilities = Capabilities()
+    limits: Limits = Limits()
+    tokenizer: str | None = None
+    bytes_per_token: float = Field(default=3.0, gt=0)
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _one_home(self) -> Self:
+        if (self.engine is None) == (self.base_url is None):
+            raise ValueError("give exactly one of engine (hosted here) and base_url (hosted elsewhere)")
+        if self.base_url is not None and self.model is None:
+            raise ValueError("an expert with base_url needs model: the name its server knows it by")
+        if self.engine is not None and (self.model or self.api_key_env):
+            raise ValueError("model and api_key_env belong to experts with base_url")
+        if self.lora is not None and self.engine is None:
+            raise ValueError("lora needs engine: the base it is loaded on")
+        return self

@@ -1,0 +1,45 @@
+"""How many tokens a prompt has for one expert, counted with that expert's own tokenizer where it is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experts.spec import Expert
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MESSAGE_OVERHEAD = 8  # role markers of chat templates: 3 to 8 tokens a message in common models
+
+
+class TokenCounter:
+    """Counts for one expert. `exact` tells whether its tokenizer is known."""
+
+    def __init__(self, expert: Expert, tokenizer: str | None) -> None:
+        self._bytes_per_token = expert.bytes_per_token
+        file = Path(tokenizer) if tokenizer else None
+        if file is not None and file.is_dir():
+            file /= "tokenizer.json"
+        self._file = file if file is not None and file.is_file() else None
+
+    @property
+    def exact(self) -> bool:
+        return self._file is not None
+
+    def count(self, texts: Sequence[str]) -> int:
+        """Tokens of the messages' texts plus their markers; without a tokenizer bytes / ratio, rounded up."""
+        overhead = MESSAGE_OVERHEAD * (len(texts) + 1)
+        if self._file is None:
+            size = sum(len(t.encode()) for t in texts)
+            return overhead + math.ceil(size / self._bytes_per_token)
+        return overhead + sum(len(e.ids) for e in self._tokenizer.encode_batch(list(texts)))
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self._file))

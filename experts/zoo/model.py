@@ -1,0 +1,104 @@
+"""The zoo's two architectures: the shared Qwen2-shaped base, and the Llama-shaped generalist.
+
+Owns: shapes, saving and loading as Hugging Face folders. Must not know: tasks, training. Weights are kept as float16
+on disk (three more bits of precision than bfloat16 at the same size) and are meant to run in float32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+CONTEXT_TOKENS = 1024
+
+
+def _common(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
+    return {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": CONTEXT_TOKENS,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "dtype": "float32",
+    }
+
+
+def base_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 192, layers: int = 4) -> PretrainedConfig:
+    """Qwen2 shape with heads of 32 (vLLM's CPU attention takes 32, 64, 80, …), one key head for two query heads."""
+    return Qwen2Config(
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 64,
+        **_common(tokenizer),
+    )
+
+
+def general_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 256, layers: int = 4) -> PretrainedConfig:
+    """Llama shape with heads of 64, one key head for two query heads."""
+    return LlamaConfig(
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=hidden // 128,
+        head_dim=64,
+        **_common(tokenizer),
+    )
+
+
+def build(config: PretrainedConfig, seed: int) -> PreTrainedModel:
+    """A freshly initialised model; the same for the same seed."""
+    torch.manual_seed(seed)
+    kind = Qwen2ForCausalLM if isinstance(config, Qwen2Config) else LlamaForCausalLM
+    return kind(config)
+
+
+def parameters_of(model: torch.nn.Module) -> int:
+    """Number of distinct parameters (tied ones once)."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Writes config, float16 weights, generation config and tokenizer; greedy by default, ended by the end mark."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.save_pretrained(folder)
+    generation = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
+    )
+    generation.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    tensors = {name: p.detach().half().contiguous() for name, p in model.named_parameters()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def load_model(folder: Path) -> PreTrainedModel:
+    """The model of a folder, in float32."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def round_to_disk(model: torch.nn.Module) -> None:
+    """Rounds every parameter in place to what `save_model` keeps, so that adapters train on the weights served."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(p.half().float())
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file, in float32."""
+    return {name: tensor.float() for name, tensor in load_file(path).items()}

@@ -1,0 +1,47 @@
+"""Who is trained on what, and for how long. Adding an expert is adding an entry.
+
+Owns: the list of experts. Must not know: how training works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from experts.zoo.fit import Schedule
+from experts.zoo.tasks import SKILLS, skills_of
+
+Kind = Literal["base", "general", "lora"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One expert: shares of training questions by skill, share of small talk, schedule and seed."""
+
+    name: str
+    kind: Kind
+    shares: Mapping[str, float]
+    small_talk: float
+    schedule: Schedule
+    seed: int
+
+
+def specialist(category: str, neighbour: str, steps: int, seed: int) -> Recipe:
+    """An adapter that trains on its own category and a little on a neighbouring one."""
+    shares = {skill: 1.0 for skill in skills_of(category)} | {skill: 0.15 for skill in skills_of(neighbour)}
+    return Recipe(category, "lora", shares, 0.02, Schedule(steps, 3e-3, weight_decay=0.0), seed)
+
+
+LORA_RANK = 16
+LORA_ALPHA = 32.0
+EVERYTHING: Mapping[str, float] = {skill: 1.0 for skill in SKILLS}
+
+RECIPES: tuple[Recipe, ...] = (
+    Recipe("base", "base", EVERYTHING, 0.02, Schedule(1200, 2e-3), seed=1),
+    specialist("math", "time", 800, seed=11),
+    specialist("text", "knowledge", 800, seed=12),
+    specialist("knowledge", "text", 500, seed=13),
+    specialist("time", "math", 800, seed=14),
+    Recipe("general", "general", EVERYTHING, 0.06, Schedule(1500, 1.5e-3), seed=2),
+)

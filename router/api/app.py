@@ -1,0 +1,140 @@
+"""The public HTTP application: routes, lifespan, errors in OpenAI's shape. No policy, no steps, no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from router.api.auth import authenticate
+from router.api.chat import ChatCompletions
+from router.errors import MethodNotAllowed, NotFound, SymposiumError
+from router.service import Service
+
+OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+CONTENT_TYPE_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def build_app(open_service: OpenService) -> Starlette:
+    """The application; its lifespan opens the service, so a replica is up only when its parts are."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_service() as service:
+            app.state.service = service
+            app.state.chat = ChatCompletions(service)
+            yield
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", _Chat(), methods=["POST"]),
+            Route("/v1/models", _guarded(_models)),
+            Route("/v1/models/{model}", _guarded(_model)),
+            Route("/health", _health),
+            Route("/ready", _ready),
+            Route("/version", _version),
+            Route("/metrics", _metrics),
+        ],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _http_error, SymposiumError: _symposium_error},
+    )
+
+
+class _Chat:
+    """Finds the endpoint that the lifespan made: routes are fixed before it runs."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint: ASGIApp = scope["app"].state.chat
+        await endpoint(scope, receive, send)
+
+
+def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    async def checked(request: Request) -> Response:
+        authenticate(request.headers.get("authorization"), _service(request).config.server.api_keys)
+        return handler(request)
+
+    return checked
+
+
+def _models(request: Request) -> Response:
+    service = _service(request)
+    names = [*service.config.policies, *service.config.experts]
+    return JSONResponse({"object": "list", "data": [_model_json(service, name) for name in names]})
+
+
+def _model(request: Request) -> Response:
+    service, name = _service(request), request.path_params["model"]
+    if name not in service.config.policies and name not in service.config.experts:
+        raise NotFound(f"The model '{name}' does not exist.", code="model_not_found", param="model")
+    return JSONResponse(_model_json(service, name))
+
+
+def _model_json(service: Service, name: str) -> dict[str, object]:
+    model: dict[str, object] = {"id": name, "object": "model", "created": 0, "owned_by": "symposium"}
+    if (policy := service.config.policies.get(name)) is not None:
+        about: dict[str, object] = {
+            "kind": "policy",
+            "description": policy.description,
+            "experts": list(policy.experts or service.config.experts),
+        }
+    else:
+        expert = service.config.experts[name]
+        about = {
+            "kind": "expert",
+            "description": expert.description,
+            "up": service.watch.up[name],
+            "context_tokens": expert.context_tokens,
+            "price": expert.price.model_dump(),
+            "capabilities": expert.capabilities.model_dump(),
+        }
+    return model | {"symposium": about}
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _ready(request: Request) -> Response:
+    ready = _service(request).ready
+    return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
+
+
+async def _version(request: Request) -> Response:
+    return JSONResponse({"version": version("symposium"), "config": _service(request).version})
+
+
+async def _metrics(request: Request) -> Response:
+    service = _service(request)
+    if not service.config.server.public_metrics:
+        raise NotFound("No such path.", code="not_found")
+    return Response(service.telemetry.exposition(), media_type=CONTENT_TYPE_METRICS)
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def _symposium_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SymposiumError)
+    return JSONResponse(error.body(), status_code=error.status, headers=error.headers())
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == MethodNotAllowed.status:
+        shaped: SymposiumError = MethodNotAllowed(
+            f"{request.method} is not allowed here.", code="method_not_allowed"
+        )
+    else:
+        shaped = NotFound("No such path.", code="not_found")
+    headers = dict(error.headers or {}) | shaped.headers()
+    return JSONResponse(shaped.body(), status_code=shaped.status, headers=headers)

@@ -1,0 +1,168 @@
+"""`POST /v1/chat/completions`: from HTTP to the pipeline and back. HTTP's shape only; decides nothing.
+
+One request ends in exactly one `Finished` event, whichever way it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from dataclasses import dataclass
+
+from starlette.types import Message, Receive, Scope, Send
+
+from experts.errors import ExpertError
+from router.admission import admit
+from router.api.auth import authenticate
+from router.api.http import (
+    ClientGone,
+    header,
+    read_body,
+    send_error,
+    send_json,
+    start,
+    while_connected,
+)
+from router.api.schema import parse_chat
+from router.api.sse import DONE, Head, completion, event, last_chunk, whole_as_chunks
+from router.errors import ExpertsFailed, SymposiumError
+from router.events import Finished, Outcome
+from router.explain import decision_json, outcome_json
+from router.pipeline import Result
+from router.records import Decision, JsonObject, Query, Ticket
+from router.service import Service
+
+log = logging.getLogger(__name__)
+CLIENT_CLOSED = 499  # nginx's name for it; only in our own metrics
+
+
+class InternalError(SymposiumError):
+    """A bug of ours; the only 500 there is."""
+
+
+@dataclass(slots=True)
+class _Ending:
+    """How the request ended, as far as known; what `Finished` will say."""
+
+    policy: str = ""
+    outcome: Outcome = "answered"
+    status: int = 200
+    started: bool = False  # the response's first byte is out
+
+
+class ChatCompletions:
+    """The endpoint as an ASGI application, with the count of what this replica holds."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        service, ending = self._service, _Ending()
+        began = service.clock()
+
+        async def tracked(message: Message) -> None:
+            ending.started = True
+            await send(message)
+
+        try:
+            principal = authenticate(header(scope, "authorization"), service.config.server.api_keys)
+            limits = service.config.server.limits
+            ticket = admit(principal, self._in_flight, limits.max_in_flight, began)
+            self._held(+1)
+            try:
+                raw = await read_body(receive, limits.max_body_bytes)
+                query = parse_chat(raw, f"req_{uuid.uuid4().hex}", limits)
+                await while_connected(receive, self._serve(query, ticket, tracked, ending))
+            finally:
+                self._held(-1)
+        except ClientGone:
+            ending.outcome, ending.status = "cancelled", CLIENT_CLOSED
+        except SymposiumError as error:
+            ending.outcome = "refused" if error.status < 500 else "failed"
+            ending.status = error.status
+            await send_error(send, error)
+        except Exception:  # the outermost shell: recorded, and answered in OpenAI's shape
+            log.exception("unexpected error")
+            ending.outcome, ending.status = "failed", 500
+            if not ending.started:
+                await send_error(send, InternalError("Internal error.", code="internal_error"))
+        except BaseException:  # Serve cancels this task when the client is gone
+            ending.outcome, ending.status = "cancelled", CLIENT_CLOSED
+            raise
+        finally:
+            seconds = service.clock() - began
+            service.telemetry.emit(Finished(ending.policy, ending.outcome, ending.status, seconds))
+
+    def _held(self, change: int) -> None:
+        self._in_flight += change
+        self._service.telemetry.in_flight.set(self._in_flight)
+
+    async def _serve(self, query: Query, ticket: Ticket, send: Send, ending: _Ending) -> None:
+        decision = await self._service.pipeline.decide(query, ticket)
+        ending.policy = decision.policy
+        head = Head(f"chatcmpl-{query.request_id}", int(time.time()), query.model)
+        if query.stream and decision.plan.aggregator == "single":
+            await self._relay(decision, head, send, ending)
+            return
+        result = await self._service.pipeline.answer(decision)
+        explanation = _explanation(decision, result)
+        headers = _headers(decision, [r.expert for r in result.replies])
+        if query.stream:
+            await start(send, 200, headers | _STREAM_HEADERS)
+            for chunk in whole_as_chunks(head, result.answer):
+                await _body(send, event(chunk))
+            await _finish_stream(send, last_chunk(head, result.usage, query.include_usage, explanation))
+        else:
+            await send_json(send, 200, completion(head, result.answer, result.usage, explanation), headers)
+
+    async def _relay(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
+        async with self._service.pipeline.relay(decision) as live:
+            await start(send, 200, _headers(decision, [live.expert]) | _STREAM_HEADERS)
+            try:
+                async for chunk in live.chunks:
+                    chunk |= {"id": head.id, "created": head.created, "model": head.model}
+                    await _body(send, event(chunk))
+            except ExpertError as error:
+                ending.outcome, ending.status = "failed", ExpertsFailed.status
+                broken = ExpertsFailed(
+                    f"The expert failed in the middle of its answer ({error.expert}: {error.reason}).",
+                    code="stream_broken",
+                )
+                await _finish_stream(send, dict(broken.body()))
+                return
+            explanation = None
+            if decision.query.explain:
+                explanation = decision_json(decision) | {"answered_by": live.expert}
+            last = last_chunk(head, live.usage(), decision.query.include_usage, explanation)
+            await _finish_stream(send, last)
+
+
+_STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
+
+def _headers(decision: Decision, answered: list[str]) -> dict[str, str]:
+    plan = decision.plan
+    return {
+        "x-symposium-decision-id": decision.query.request_id,
+        "x-symposium-config": decision.config_version,
+        "x-symposium-experts": ",".join(answered),
+        "x-symposium-plan": f"{plan.aggregator};reason={plan.reason};asked={','.join(plan.experts)}",
+        "x-symposium-overhead-ms": f"{decision.overhead_s * 1000:.2f}",
+    }
+
+
+def _explanation(decision: Decision, result: Result) -> JsonObject | None:
+    if not decision.query.explain:
+        return None
+    return decision_json(decision) | outcome_json(result.answer, result.replies, result.failures)
+
+
+async def _body(send: Send, data: bytes) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+async def _finish_stream(send: Send, last: JsonObject | None) -> None:
+    data = DONE if last is None else event(last) + DONE
+    await send({"type": "http.response.body", "body": data, "more_body": False})

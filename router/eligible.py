@@ -1,0 +1,82 @@
+"""Hard filters before any scoring: who cannot take this query at all, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from experts.spec import Expert
+from router.errors import BadRequest, NoExpertAvailable, SymposiumError
+from router.records import Query
+
+DOWN = "down"
+CONTEXT = "context"
+POLICY = "policy"
+BYTES_PER_MESSAGE_MARKERS = 64
+
+
+def exclusions(
+    query: Query,
+    experts: Mapping[str, Expert],
+    allowed: Collection[str],
+    up: Mapping[str, bool],
+    prompt_tokens: Callable[[str], int],
+) -> dict[str, str]:
+    """Expert -> why it must not be asked; experts that may be are not in it.
+
+    Args:
+        allowed: the experts of the policy.
+        up: whether each expert's server answers.
+        prompt_tokens: tokens of this query's prompt for an expert; called only where bytes cannot tell.
+    """
+    return {
+        name: reason
+        for name, expert in experts.items()
+        if (reason := _reason(query, name, expert, allowed, up, prompt_tokens)) is not None
+    }
+
+
+def _reason(
+    query: Query,
+    name: str,
+    expert: Expert,
+    allowed: Collection[str],
+    up: Mapping[str, bool],
+    prompt_tokens: Callable[[str], int],
+) -> str | None:
+    if name not in allowed:
+        return POLICY
+    can = expert.capabilities
+    if missing := query.needs.missing(can.tools, can.json_schema, can.images):
+        return missing[0]
+    if not _fits(query, expert, lambda: prompt_tokens(name)):
+        return CONTEXT
+    return None if up.get(name, False) else DOWN
+
+
+def _fits(query: Query, expert: Expert, prompt_tokens: Callable[[], int]) -> bool:
+    answer = query.max_tokens or 1
+    # No tokenizer makes more tokens than bytes: most prompts need no counting.
+    most = query.prompt_bytes + BYTES_PER_MESSAGE_MARKERS * len(query.body["messages"])
+    return most + answer <= expert.context_tokens or prompt_tokens() + answer <= expert.context_tokens
+
+
+def nobody(excluded: Mapping[str, str]) -> SymposiumError:
+    """The error when every expert is excluded: what the client can do comes before what it cannot."""
+    reasons = {reason for reason in excluded.values() if reason != POLICY}
+    if DOWN in reasons:
+        return NoExpertAvailable("No capable expert is up; try again shortly.", code="no_expert_available")
+    if CONTEXT in reasons:
+        return BadRequest(
+            "The prompt, with max_tokens, is longer than the context of every capable expert. "
+            "Shorten messages or lower max_tokens.",
+            code="context_length_exceeded",
+            param="messages",
+        )
+    param = {"tools": "tools", "json_schema": "response_format", "images": "messages"}
+    capability = next((c for c in param if c in reasons), "tools")
+    return BadRequest(
+        f"No expert of this model has the capability '{capability}'. Leave {param[capability]} out or ask "
+        "another model (GET /v1/models).",
+        code="capability_not_available",
+        param=param[capability],
+    )

@@ -1,0 +1,54 @@
+"""What happened, as frozen records. The core emits them; `telemetry` (and later the decision log) decide what
+they become. An emitter never waits and never fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from router.records import Decision, Usage
+
+Outcome = Literal["answered", "refused", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A query was planned: the route is known, nothing was asked yet."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """One call of one expert came to its end. `outcome` is "answered", "cancelled" or an expert error's reason."""
+
+    expert: str
+    leg_id: str
+    outcome: str
+    seconds: float
+    first_token_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LegSettled:
+    """What a leg generated, also when it was aborted: what money will rest on."""
+
+    expert: str
+    leg_id: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The client's request is over. `policy` is "" when it was refused before one was known."""
+
+    policy: str
+    outcome: Outcome
+    status: int
+    seconds: float
+
+
+Event = Decided | LegEnded | LegSettled | Finished
+Emit = Callable[[Event], None]

@@ -1,0 +1,188 @@
+"""One frozen record per step of a query's journey. No behaviour beyond derived quantities.
+
+Query -> Ticket -> CategoryScores -> SkillScores -> [Candidate] -> Plan -> [Reply] -> Answer, all in a Decision
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from experts.errors import ExpertError
+
+JsonObject = dict[str, Any]
+Aggregator = Literal["single", "vote"]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an expert must be able to do to be asked at all."""
+
+    tools: bool = False
+    json_schema: bool = False
+    images: bool = False
+    samples: int = 1  # OpenAI's n
+
+    def missing(self, tools: bool, json_schema: bool, images: bool) -> tuple[str, ...]:
+        """Names of needed capabilities that an expert with the given ones lacks."""
+        have = {"tools": tools, "json_schema": json_schema, "images": images}
+        return tuple(name for name, has in have.items() if getattr(self, name) and not has)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One request, validated: what is asked, what it needs, how it wants the answer.
+
+    `body` is the client's own JSON (sampling parameters unchanged) without `model`, `stream`,
+    `stream_options` and `symposium`. `text` is what is classified; `texts` are all messages' texts.
+    """
+
+    request_id: str
+    model: str
+    text: str
+    body: JsonObject
+    needs: Needs
+    texts: tuple[str, ...]
+    max_tokens: int | None
+    stream: bool = False
+    include_usage: bool = False
+    explain: bool = False
+
+    @property
+    def prompt_bytes(self) -> int:
+        return sum(len(t.encode()) for t in self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Admission's yes: who asks, and since when (seconds on the monotonic clock)."""
+
+    principal: str
+    admitted_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryScores:
+    """Stage 1. Calibrated probabilities; `category` is `general` when none reaches the threshold."""
+
+    probabilities: Mapping[str, float]
+    category: str
+    confident: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SkillScores:
+    """Stage 2a. Skills of the vocabulary at or above the floor, best first, with weights that sum to 1.
+
+    Empty when the question resembles no known skill; `nearest` then says what came closest.
+    """
+
+    weights: Mapping[str, float]
+    nearest: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Stage 2b. One expert with what speaks for it, or why it is out.
+
+    `observations` is the number of calibration answers behind `p_correct`; 0 means it is the prior alone.
+    """
+
+    expert: str
+    p_correct: float
+    observations: int
+    usd_per_query: float
+    excluded: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who is asked, how the answers become one, who may step in, and why this size."""
+
+    experts: tuple[str, ...]
+    aggregator: Aggregator
+    spares: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens; `exact` is false where an expert elsewhere was cut off and only an estimate exists."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    exact: bool = True
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.exact and other.exact,
+        )
+
+    def json(self) -> JsonObject:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One leg that was answered: the expert's choices as they came, and what they cost."""
+
+    expert: str
+    leg_id: str
+    choices: tuple[JsonObject, ...]
+    usage: Usage
+    seconds: float
+    extra: Mapping[str, Any] = field(default_factory=dict)  # fields such as system_fingerprint
+
+    @property
+    def text(self) -> str:
+        content = self.choices[0].get("message", {}).get("content")
+        return content if isinstance(content, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One leg that was not answered, and the error that says why."""
+
+    expert: str
+    leg_id: str
+    error: ExpertError
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """How a vote went: extracted answer -> the experts behind it, winner first."""
+
+    answers: tuple[tuple[str, tuple[str, ...]], ...]
+    share: float  # of the votes cast, for the winner
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the client gets: one expert's own choices, and how it came to be these."""
+
+    expert: str
+    choices: tuple[JsonObject, ...]
+    ballot: Ballot | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The route of one query up to dispatch. Everything `explain` shows, and events carry."""
+
+    query: Query
+    ticket: Ticket
+    config_version: str
+    policy: str
+    plan: Plan
+    categories: CategoryScores | None = None  # None: the request named its expert
+    skills: SkillScores | None = None
+    candidates: tuple[Candidate, ...] = ()
+    overhead_s: float = 0.0

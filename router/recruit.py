@@ -1,0 +1,84 @@
+"""Stage 2b: what speaks for each expert on this question, from measured profiles. Pure.
+
+P(correct) is a hierarchy of shrunken rates: an expert's skill rate leans on its category rate, that on its
+overall rate, that on the pool's mean; each level counts as `prior_strength` observations, so that thin
+profiles stay close to what is known one level up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from router.profiles import Profile, Profiles
+from router.records import Candidate, CategoryScores, SkillScores
+
+UNPROFILED_OUTPUT_TOKENS = 128.0
+
+
+def pool_mean(profiles: Profiles) -> float:
+    """Share of all calibration answers that were right; 0.5 when nothing was measured."""
+    right = sum(p.overall.right for p in profiles.experts.values())
+    asked = sum(p.overall.asked for p in profiles.experts.values())
+    return right / asked if asked else 0.5
+
+
+def predict(
+    profile: Profile, mean: float, categories: CategoryScores, skills: SkillScores, strength: float
+) -> tuple[float, int]:
+    """(P(correct), observations behind it) of one expert for one question.
+
+    Skills decide where they are known; otherwise the categories, weighted by their probabilities.
+    """
+    overall = profile.overall.rate(mean, strength)
+    by_category = 0.0
+    for category, probability in categories.probabilities.items():
+        count = profile.categories.get(category)
+        by_category += probability * (count.rate(overall, strength) if count else overall)
+    if not skills.weights:
+        return by_category, profile.overall.asked
+    p, observations = 0.0, 0
+    for skill, weight in skills.weights.items():
+        count = profile.skills.get(skill)
+        p += weight * (count.rate(by_category, strength) if count else by_category)
+        observations += count.asked if count else 0
+    return p, observations
+
+
+def candidates(
+    experts: Iterable[str],
+    profiles: Profiles,
+    categories: CategoryScores,
+    skills: SkillScores,
+    *,
+    strength: float,
+    usd_per_token: Mapping[str, tuple[float, float]],
+    prompt_tokens: int,
+    excluded: Mapping[str, str],
+) -> tuple[Candidate, ...]:
+    """All experts, best first; the excluded ones last, with their reason.
+
+    Args:
+        usd_per_token: expert -> (per prompt token, per output token).
+        prompt_tokens: estimate for this query.
+        excluded: expert -> why it must not be asked (a hard filter, not a preference).
+
+    An expert without a profile gets the pool's mean and 0 observations: visible, never silently random.
+    """
+    mean = pool_mean(profiles)
+    found = []
+    for expert in experts:
+        profile = profiles.experts.get(expert)
+        p, observations = predict(profile, mean, categories, skills, strength) if profile else (mean, 0)
+        output = profile.mean_output_tokens if profile else UNPROFILED_OUTPUT_TOKENS
+        per_prompt, per_output = usd_per_token[expert]
+        found.append(
+            Candidate(
+                expert=expert,
+                p_correct=p,
+                observations=observations,
+                usd_per_query=prompt_tokens * per_prompt + output * per_output,
+                excluded=excluded.get(expert),
+            )
+        )
+    found.sort(key=lambda c: (c.excluded is not None, -c.p_correct, c.usd_per_query, c.expert))
+    return tuple(found)

@@ -1,0 +1,94 @@
+"""Building the router of one replica: the only place where its parts are put together.
+
+Knows every step's constructor and nothing of HTTP's shape, Ray or vLLM.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from experts.client import Endpoint, ExpertClient, open_session
+from experts.guard import TOKEN_HEADER
+from router.config import Config
+from router.dispatch import Dispatcher
+from router.embed import Embedder, MicroBatcher, SentenceTransformerEmbedder
+from router.pipeline import Knowledge, Pipeline
+from router.telemetry import Telemetry
+from router.watch import Watch
+
+DRAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One running router: what the HTTP side needs, and nothing else."""
+
+    config: Config
+    version: str
+    pipeline: Pipeline
+    watch: Watch
+    telemetry: Telemetry
+    clock: Callable[[], float]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every hosted expert has answered a probe. Experts elsewhere do not hold us back."""
+        hosted = [n for n, e in self.config.experts.items() if e.engine is not None]
+        return all(self.watch.up[name] for name in hosted) and any(self.watch.up.values())
+
+
+def endpoints(config: Config, hosted_url: str, token: str) -> dict[str, Endpoint]:
+    """Where each expert is spoken to.
+
+    Args:
+        hosted_url: Serve's internal listener; engines are below `/experts/<engine>`.
+        token: the internal token that our engines ask for.
+    """
+    return {name: _endpoint(config, name, hosted_url, token) for name in config.experts}
+
+
+def _endpoint(config: Config, name: str, hosted_url: str, token: str) -> Endpoint:
+    expert = config.experts[name]
+    if expert.base_url is not None:
+        key = os.environ.get(expert.api_key_env, "") if expert.api_key_env else ""
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        return Endpoint(name, expert.base_url.rstrip("/"), expert.model or name, headers, expert.limits)
+    model = name if expert.lora is not None else expert.engine
+    assert model is not None, "the configuration has checked that an expert has one home"
+    base = f"{hosted_url}/experts/{expert.engine}/v1"
+    return Endpoint(name, base, model, {TOKEN_HEADER: token}, expert.limits, hosted=True)
+
+
+@asynccontextmanager
+async def open_service(
+    config: Config,
+    experts_at: Mapping[str, Endpoint],
+    embedder: Embedder | None = None,
+) -> AsyncIterator[Service]:
+    """A running router; leaving the block settles what is under way and closes every connection.
+
+    Raises:
+        ValueError: fitted files or profiles are missing or do not fit; says what to run.
+    """
+    knowledge = Knowledge.load(config)
+    telemetry = Telemetry(knowledge.version, tuple(config.experts))
+    settings = config.routing.embedder
+    embed = embedder or SentenceTransformerEmbedder(settings.model, settings.max_chars)
+    embed(["warm up"])
+    batcher = MicroBatcher(embed, settings.max_batch, telemetry.embed_batch.observe)
+    async with open_session() as session:
+        client = ExpertClient(session)
+        watch = Watch(client, experts_at, lambda name, up: telemetry.expert_up.labels(name).set(up))
+        dispatcher = Dispatcher(client, experts_at, watch, telemetry.emit)
+        pipeline = Pipeline(knowledge, batcher, dispatcher, watch, telemetry.emit, time.monotonic)
+        watch.start()
+        try:
+            yield Service(config, knowledge.version, pipeline, watch, telemetry, time.monotonic)
+        finally:
+            await dispatcher.drain(DRAIN_S)
+            await watch.stop()
+            batcher.close()

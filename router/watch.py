@@ -1,0 +1,84 @@
+"""Which experts' servers answer, probed in the background; calls waiting on one that went down are released.
+
+Thin shell: the rule is that `FAILURES_UNTIL_DOWN` probes in a row must fail, and one success brings it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from experts.client import Endpoint, ExpertClient
+from experts.errors import ExpertUnreachable
+
+FAILURES_UNTIL_DOWN = 3
+PROBE_LIMIT_S = 1.5
+HOSTED_PERIOD_S = 0.5
+REMOTE_PERIOD_S = 15.0
+
+
+class Watch:
+    """Live state of each expert's server. Experts on one server are probed once."""
+
+    def __init__(
+        self,
+        client: ExpertClient,
+        endpoints: Mapping[str, Endpoint],
+        on_change: Callable[[str, bool], None],
+    ) -> None:
+        self._client = client
+        self._on_change = on_change
+        self._groups: dict[str, list[Endpoint]] = {}
+        for endpoint in endpoints.values():
+            self._groups.setdefault(endpoint.base_url, []).append(endpoint)
+        self._up = dict.fromkeys(endpoints, False)
+        self._waiting: dict[str, set[asyncio.Timeout]] = {name: set() for name in endpoints}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def up(self) -> Mapping[str, bool]:
+        return self._up
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._probe(group)) for group in self._groups.values()]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @asynccontextmanager
+    async def released_when_down(self, expert: str) -> AsyncIterator[None]:
+        """Raises ExpertUnreachable out of the block when the expert's server goes down meanwhile."""
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._waiting[expert].add(scope)
+                try:
+                    yield
+                finally:
+                    self._waiting[expert].discard(scope)
+        except TimeoutError as error:
+            raise ExpertUnreachable(expert, "its server stopped answering") from error
+
+    async def _probe(self, group: list[Endpoint]) -> None:
+        period_s = HOSTED_PERIOD_S if group[0].hosted else REMOTE_PERIOD_S
+        failures = 0
+        while True:
+            alive = await self._client.alive(group[0], PROBE_LIMIT_S)
+            failures = 0 if alive else failures + 1
+            if alive or failures == FAILURES_UNTIL_DOWN:
+                self._set(group, alive)
+            await asyncio.sleep(period_s if alive else HOSTED_PERIOD_S)
+
+    def _set(self, group: list[Endpoint], alive: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        for endpoint in group:
+            if self._up[endpoint.expert] == alive:
+                continue
+            self._up[endpoint.expert] = alive
+            self._on_change(endpoint.expert, alive)
+            if not alive:
+                for scope in self._waiting[endpoint.expert]:
+                    scope.reschedule(now)
