@@ -25,12 +25,8 @@ app = typer.Typer(
 out, err = Console(), Console(stderr=True)
 
 ConfigFile = Annotated[Path, typer.Argument(help="The routing YAML.")]
-Url = Annotated[
-    str, typer.Option(envvar="SYMPOSIUM_URL", help="Where a symposium is served.", show_default=True)
-]
-Key = Annotated[
-    str, typer.Option("--api-key", envvar="OPENAI_API_KEY", help="API key, where one is asked for.")
-]
+Url = Annotated[str, typer.Option(envvar="SYMPOSIUM_URL", help="Where a symposium is served.", show_default=True)]
+Key = Annotated[str, typer.Option("--api-key", envvar="OPENAI_API_KEY", help="API key, where one is asked for.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 LOCAL = "http://127.0.0.1:8000"
 
@@ -53,14 +49,14 @@ def validate(config: ConfigFile, as_json: AsJson = False) -> None:
         loaded = load(config)
     except ConfigError as error:
         if as_json:
-            print(json.dumps({"valid": False, "problems": error.problems}))
+            _print_json({"valid": False, "problems": error.problems})
         else:
             err.print(f"[red]{config} is not valid:[/red]")
             for problem in error.problems:
                 err.print(f"  {problem}", markup=False)
         raise typer.Exit(1) from error
     if as_json:
-        print(json.dumps({"valid": True, "version": loaded.hash}))
+        _print_json({"valid": True, "version": loaded.hash})
     else:
         out.print(
             f"[green]valid[/green], version {loaded.hash}: {len(loaded.engines)} engines, "
@@ -84,7 +80,7 @@ def ask(
     }
     answer = _call("POST", f"{url}/v1/chat/completions", api_key, body)
     if as_json:
-        print(json.dumps(answer))
+        _print_json(answer)
         return
     out.print(answer["choices"][0]["message"]["content"], markup=False)
     _print_route(answer["symposium"], answer["usage"])
@@ -97,7 +93,7 @@ def status(url: Url = LOCAL, api_key: Key = "", as_json: AsJson = False) -> None
     models = _call("GET", f"{url}/v1/models", api_key)["data"]
     about = _call("GET", f"{url}/version", api_key)
     if as_json:
-        print(json.dumps({"ready": ready, **about, "models": models}))
+        _print_json({"ready": ready, **about, "models": models})
     else:
         _print_status(url, ready, about, models)
     raise typer.Exit(0 if ready else 1)
@@ -126,7 +122,7 @@ def fit(
         _fail(str(error))
     fitted.save(Path(loaded.routing.fitted))
     if as_json:
-        print(json.dumps(fitted.report))
+        _print_json(fitted.report)
     else:
         out.print(_table("measured on wordings held out", ["figure", "value"], list(fitted.report.items())))
         out.print(f"written to {loaded.routing.fitted}", markup=False)
@@ -173,6 +169,10 @@ def key(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
     out.print(f"server:\n  api_keys:\n    - {{name: {name}, sha256: {digest}}}", markup=False)
 
 
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
 def _load(path: Path) -> Config:
     try:
         return load(path)
@@ -191,15 +191,14 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _call(
-    method: str, url: str, api_key: str, body: object = None, accept: tuple[int, ...] = (200,)
-) -> dict[str, Any]:
+def _call(method: str, url: str, api_key: str, body: object = None, accept: tuple[int, ...] = (200,)) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     try:
         response = httpx.request(method, url, json=body, headers=headers, timeout=300)
-        answer: dict[str, Any] = response.json()
     except httpx.HTTPError as error:
         _fail(f"{url}: {error}. Is a symposium served there? (`make serve`, or --url)")
+    try:
+        answer: dict[str, Any] = response.json()
     except json.JSONDecodeError:
         _fail(f"{url}: HTTP {response.status_code}, not a symposium's answer")
     if response.status_code not in accept:
@@ -226,9 +225,7 @@ def _print_route(route: dict[str, Any], usage: dict[str, Any]) -> None:
 
 
 def _print_status(url: str, ready: bool, about: dict[str, Any], models: list[dict[str, Any]]) -> None:
-    out.print(
-        f"{url}: {'[green]ready[/green]' if ready else '[red]not ready[/red]'}, config {about['config']}"
-    )
+    out.print(f"{url}: {'[green]ready[/green]' if ready else '[red]not ready[/red]'}, config {about['config']}")
     rows = []
     for model in models:
         more = model["symposium"]

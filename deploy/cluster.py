@@ -6,11 +6,13 @@ hosts is described elsewhere (`deploy.apps`).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -23,8 +25,9 @@ from deploy.edge import Edge, edge_config, wrapper_script
 from experts.guard import TOKEN_ENV
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+INTERNAL_URL_ENV = "SYMPOSIUM_INTERNAL_URL"  # for scrapers and tests on this machine; nothing of ours reads it
 SERVE_STOP_S = 4.0
 KILL_S = 2.0
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing of ours goes through it
@@ -86,10 +89,11 @@ class LocalCluster:
     def stop(self) -> None:
         """Takes everything down within about `SERVE_STOP_S` + `KILL_S` + 2 seconds, whatever state it is in."""
         self._note_processes()
-        _bounded(_shutdown_serve, SERVE_STOP_S)
-        self._note_processes()
-        _bounded(_shutdown_ray, KILL_S)
-        _end(self._spawned.values())
+        with _silenced():
+            _bounded(_shutdown_serve, SERVE_STOP_S)
+            self._note_processes()
+            _bounded(_shutdown_ray, KILL_S)
+            _end(self._spawned.values())
         for key, value in self._saved_environment.items():
             os.environ.pop(key, None) if value is None else os.environ.__setitem__(key, value)
         if self._run_dir is not None:
@@ -117,6 +121,7 @@ class LocalCluster:
         proxy = run_dir / "h"
         wanted = {
             TOKEN_ENV: self.token,
+            INTERNAL_URL_ENV: self.internal_url,
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(run_dir / "haproxy"),
@@ -131,10 +136,12 @@ class LocalCluster:
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
             "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.gate:middlewares",
+            # Ray's own ports listen on all interfaces and run code for whoever they trust.
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "RAY_DEDUP_LOGS": "0",
-            "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0"),
         }
         self._saved_environment = {key: os.environ.get(key) for key in wanted}
         os.environ.update(wanted)
@@ -189,6 +196,21 @@ def _shutdown_ray() -> None:
     import ray
 
     ray.shutdown()
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Ray, also its native part, reports its own controller's death on standard error: it was asked for."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _bounded(action: Callable[[], None], limit_s: float) -> None:

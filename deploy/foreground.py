@@ -23,7 +23,7 @@ def run(config: Config, port: int, console: Console) -> int:
     stop.install()
     try:
         with ExitStack() as stack:
-            _start(stack, config, port, console)
+            _start(stack, config, port, console, stop)
             stop.wait()
     except KeyboardInterrupt:
         pass
@@ -34,7 +34,7 @@ def run(config: Config, port: int, console: Console) -> int:
     return 0
 
 
-def _start(stack: ExitStack, config: Config, port: int, console: Console) -> None:
+def _start(stack: ExitStack, config: Config, port: int, console: Console, stop: Stop) -> None:
     with Progress(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}"),
@@ -45,7 +45,9 @@ def _start(stack: ExitStack, config: Config, port: int, console: Console) -> Non
         tasks: dict[str, TaskID] = {"ray": bars.add_task("Ray and Serve", total=1, state="starting")}
 
         def show(states: list[AppState], seconds: float) -> None:
-            bars.update(tasks["ray"], completed=1, state="running")
+            if len(tasks) == 1:
+                stop.install()
+                bars.update(tasks["ray"], completed=1, state="running")
             for app in states:
                 if app.name not in tasks:
                     tasks[app.name] = bars.add_task(app.name, total=1, state="")

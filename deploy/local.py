@@ -16,6 +16,7 @@ from deploy.cluster import AppState, LocalCluster
 from router.config import Config
 
 POLL_S = 0.5
+ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound to
 FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
 
@@ -26,16 +27,13 @@ class StartFailed(RuntimeError):
 def logical_cpus(config: Config) -> float:
     """CPUs that Ray must believe in so that every replica of the configuration is placed on this machine."""
     engines = sum(
-        e.cpus * (e.autoscaling.max_replicas if e.autoscaling else e.replicas)
-        for e in config.engines.values()
+        e.cpus * (e.autoscaling.max_replicas if e.autoscaling else e.replicas) for e in config.engines.values()
     )
     return engines + config.server.router_replicas + 1
 
 
 @contextmanager
-def serving(
-    config: Config, port: int, progress: Callable[[list[AppState], float], None]
-) -> Iterator[LocalCluster]:
+def serving(config: Config, port: int, progress: Callable[[list[AppState], float], None]) -> Iterator[LocalCluster]:
     """A ready symposium on `port`.
 
     Args:
@@ -47,19 +45,15 @@ def serving(
     """
     limit_s = max([e.start_timeout_s for e in config.engines.values()], default=120.0)
     limits = config.server.limits
-    with LocalCluster(
-        config.server.host, port, ROUTER, logical_cpus(config), limits.max_body_bytes
-    ) as cluster:
+    with LocalCluster(config.server.host, port, ROUTER, logical_cpus(config), limits.max_body_bytes) as cluster:
         cluster.deploy(applications(config, cluster.internal_url))
         _wait_until_ready(cluster, limit_s, progress)
         yield cluster
 
 
-def _wait_until_ready(
-    cluster: LocalCluster, limit_s: float, progress: Callable[[list[AppState], float], None]
-) -> None:
+def _wait_until_ready(cluster: LocalCluster, limit_s: float, progress: Callable[[list[AppState], float], None]) -> None:
     started = time.monotonic()
-    host = "127.0.0.1" if cluster.host in ("0.0.0.0", "::") else cluster.host
+    host = "127.0.0.1" if cluster.host in ALL_INTERFACES else cluster.host
     while True:
         states, seconds = cluster.states(), time.monotonic() - started
         progress(states, seconds)
@@ -87,6 +81,7 @@ class Stop:
         self._event = threading.Event()
 
     def install(self) -> None:
+        """To be called again once Ray runs: it puts a handler for SIGTERM of its own in place."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 

@@ -1,1 +1,1 @@
-"""Experts: engines hosted by us, elsewhere or recorded, each behind the OpenAI HTTP contract. Knows no routing."""
+"""Experts, hosted by us, elsewhere or recorded, behind one OpenAI HTTP contract. Knows no routing."""

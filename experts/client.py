@@ -79,9 +79,7 @@ class ExpertClient:
             raise ExpertBroken(endpoint.expert, "the answer has no choices")
         return answer
 
-    async def stream(
-        self, endpoint: Endpoint, body: JsonObject, leg_id: str
-    ) -> AsyncGenerator[JsonObject, None]:
+    async def stream(self, endpoint: Endpoint, body: JsonObject, leg_id: str) -> AsyncGenerator[JsonObject, None]:
         """The answer's chunks as they come, without the closing `[DONE]`; usage is always asked for.
 
         Closing the generator before its end aborts the leg.

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-TOKEN_HEADER: Final = "x-symposium-internal"
-TOKEN_ENV: Final = "SYMPOSIUM_INTERNAL_TOKEN"  # noqa: S105  # the variable's name, not a secret
+TOKEN_HEADER: Final = "x-symposium-internal"  # the header's name, not a secret
+TOKEN_ENV: Final = "SYMPOSIUM_INTERNAL_TOKEN"  # the variable's name, not a secret
 # Headers by which a client could steer Ray Serve: no cancelling on disconnect, a timeout of its own.
 STEERING_HEADERS: Final = frozenset({b"x-request-disconnect-disabled", b"x-request-timeout-seconds"})
 

@@ -7,6 +7,7 @@ generated (`experts.accounting`), the health check that lets Serve replace a dea
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -41,6 +42,8 @@ ALLOWED_PATHS: Final = (
 LEG_HEADER: Final = "x-request-id"  # vLLM names its requests after it, so that logs agree
 MAX_WAIT_S: Final = 10.0
 MAX_LISTED: Final = 1000
+NOTICE_S: Final = 0.5  # for vLLM to act on a disconnect by itself
+REAP_PAUSES_S: Final = (0.0, 0.02, 0.2)
 
 
 def engine_arguments(name: str, engine: Engine, loras: Mapping[str, str]) -> list[str]:
@@ -125,6 +128,7 @@ class EngineApp:
         self._loras = dict(loras)
         self._ledger = LegLedger(time.time)
         self._server = _EngineServer()
+        self._reaping: set[asyncio.Task[None]] = set()
         self._llm: Any = None
         self._vllm_app: ASGIApp | None = None
         self._app = Guard(self._build(), internal_token(), ALLOWED_PATHS)
@@ -170,13 +174,39 @@ class EngineApp:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._vllm_app is not None, "requests come only after the lifespan has started"
         leg_id = next((v.decode("latin-1") for k, v in scope["headers"] if k == LEG_HEADER.encode()), "")
-        aborted = True
         self._ledger.http_opened(leg_id)
+        work = asyncio.create_task(_called(self._vllm_app, scope, receive, send))
+        aborted = True
         try:
-            await self._vllm_app(scope, receive, send)
+            await asyncio.shield(work)
             aborted = False
         finally:
+            if aborted:
+                await self._let_go(work, leg_id)
             self._ledger.http_closed(leg_id, aborted=aborted)
+
+    async def _let_go(self, work: asyncio.Task[None], leg_id: str) -> None:
+        """Ends vLLM's side of a leg whose client is gone.
+
+        Serve cancels us after `receive` has said `http.disconnect`. vLLM must see that message rather than the
+        cancelling: its handler runs in a task of its own that cancelling would leave running to its end. It
+        also forgets to abort a request that is cancelled while it is being handed to the engine, which would
+        stay in its tables for good: `_reap` aborts what is left.
+        """
+        await asyncio.wait({work}, timeout=NOTICE_S)
+        work.cancel()
+        await asyncio.wait({work})
+        task = asyncio.create_task(self._reap(leg_id))
+        self._reaping.add(task)
+        task.add_done_callback(self._reaping.discard)
+
+    async def _reap(self, leg_id: str) -> None:
+        for pause_s in REAP_PAUSES_S:
+            await asyncio.sleep(pause_s)
+            leg = self._ledger.get(leg_id)
+            if leg is not None and leg.engine_running:
+                # The names vLLM gives the two kinds of request; aborting one that is gone does nothing.
+                await self._llm.abort([f"chatcmpl-{leg_id}", f"cmpl-{leg_id}-0"])
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -198,14 +228,19 @@ class EngineApp:
         llm.output_processor.request_states = _ObservedStates(self._ledger)
         self._llm = llm
         await stack.enter_async_context(app.router.lifespan_context(app))
-        return app
+        vllm_app: ASGIApp = app
+        return vllm_app
+
+
+async def _called(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
 
 
 def _parse(argv: list[str]) -> Namespace:
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    args = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
+    args: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(argv)
     validate_parsed_serve_args(args)
     return args
 

@@ -14,6 +14,7 @@ import asyncio
 import hmac
 import os
 import time
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
@@ -21,21 +22,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import orjson
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 import uvicorn
 import yaml
-from pydantic import (
-    BaseModel,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 from starlette.types import Receive, Scope, Send
 
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
@@ -45,6 +36,8 @@ GARBAGE = b"\xff" * BLOCK_BYTES  # never valid UTF-8, and a line without an end
 Files = str | Path | Sequence[str | Path]
 TEXT = pa.large_string()
 Share = Annotated[float, Field(ge=0, le=1)]
+AtLeast0 = Annotated[int, Field(ge=0)]
+AtLeast1 = Annotated[int, Field(ge=1)]
 SCHEMA = pa.schema({"question": TEXT, "model": TEXT, "answer": TEXT, "output_tokens": pa.int64()})
 
 
@@ -63,9 +56,10 @@ class AnswerBook:
 
     def __init__(self, table: pa.Table) -> None:
         """`table` has the columns of SCHEMA. Raises ValueError for an empty cell or a negative count."""
-        self._texts, self._tokens = table["answer"].combine_chunks(), table["output_tokens"].to_numpy()
-        if any(column.null_count for column in table.columns) or (self._tokens < 0).any():
+        tokens = table["output_tokens"].to_pylist()
+        if any(column.null_count for column in table.columns) or min(tokens, default=0) < 0:
             raise ValueError("a book has no empty cells and no negative output_tokens")
+        self._texts, self._tokens = table["answer"].combine_chunks(), array("q", tokens)
         self._rows: dict[str, dict[str, int]] = {}
         once: dict[str, str] = {}  # one string object per question, however many models answered it
         pairs = zip(table["model"].to_pylist(), table["question"].to_pylist(), strict=True)
@@ -80,10 +74,10 @@ class AnswerBook:
 
     @classmethod
     def from_parquet(cls, paths: Files, columns: Mapping[str, str] | None = None) -> Self:
-        """`columns`: name in SCHEMA -> name in the files. Raises ValueError for a column that is not there."""
+        """`columns`: name in SCHEMA -> name in the files. Raises KeyError for a column that is not there."""
         names = [(columns or {}).get(name, name) for name in SCHEMA.names]
         files = [paths] if isinstance(paths, str | Path) else paths
-        tables = [pq.read_table(file, columns=names).select(names) for file in files]
+        tables = [pq.ParquetFile(file).read(columns=names, use_threads=False).select(names) for file in files]
         return cls(pa.concat_tables([table.rename_columns(SCHEMA.names).cast(SCHEMA) for table in tables]))
 
     @property
@@ -94,7 +88,7 @@ class AnswerBook:
         """None: not recorded. An answer has at least one token. KeyError: no such model."""
         if (row := self._rows[model].get(question)) is None:
             return None
-        return Answer(question, self._texts[row].as_py(), max(int(self._tokens[row]), 1))
+        return Answer(question, self._texts[row].as_py(), max(self._tokens[row], 1))
 
 
 class Behaviour(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -104,17 +98,17 @@ class Behaviour(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     another seed its own. An answer with fewer tokens than stall or drop wait for stays whole.
     """
 
-    ttft_s: NonNegativeFloat = 0  # time to the first token, or to the failure
-    tokens_per_s: PositiveFloat | None = None  # rate after the first token; None: all at once
-    tokens_per_chunk: PositiveInt = 1  # tokens in one streamed event
+    ttft_s: Annotated[float, Field(ge=0)] = 0  # time to the first token, or to the failure
+    tokens_per_s: Annotated[float, Field(gt=0)] | None = None  # rate after the first token; None: all at once
+    tokens_per_chunk: AtLeast1 = 1  # tokens in one streamed event
     jitter: Share = 0  # all delays of one answer are multiplied by one factor in 1 - jitter .. 1 + jitter
     seed: int = 0
     fail_rate: Share = 0  # of the questions are answered with fail_status
     fail_always: bool = False
     fail_status: Annotated[int, Field(ge=400, le=599)] = 500
     fault_rate: Share = 1  # of the questions meet the fault, which is one of the following
-    stall_after_tokens: NonNegativeInt | None = None  # silence until the client goes
-    drop_after_tokens: NonNegativeInt | None = None  # the connection is cut
+    stall_after_tokens: AtLeast0 | None = None  # silence until the client goes
+    drop_after_tokens: AtLeast0 | None = None  # the connection is cut
     garbage_bytes: Annotated[int, Field(ge=0, le=50 * 1024 * 1024)] = 0  # instead of an answer
 
     @model_validator(mode="after")
@@ -125,6 +119,8 @@ class Behaviour(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     def fate(self, model: str, question: str) -> tuple[float, bool, bool]:
         """(factor on every delay, fails, meets the fault)."""
+        if not self.jitter and {self.fail_rate, self.fault_rate} <= {0, 1}:
+            return 1, self.fail_always or self.fail_rate == 1, self.fault_rate == 1
         digest = blake2b(orjson.dumps([str(self.seed), model, question]), digest_size=18).digest()
         delay, fail, fault = (int.from_bytes(digest[i : i + 6]) / 2**48 for i in (0, 6, 12))  # even in [0, 1)
         fails = self.fail_always or fail < self.fail_rate
@@ -167,8 +163,8 @@ class Chat(BaseModel, strict=True):
     model: str
     messages: Annotated[list[Message], Field(min_length=1)]
     n: Literal[1] | None = None
-    max_tokens: PositiveInt | None = None
-    max_completion_tokens: PositiveInt | None = None
+    max_tokens: AtLeast1 | None = None
+    max_completion_tokens: AtLeast1 | None = None
     stream: bool | None = None
     stream_options: dict[str, bool] | None = None
 
@@ -255,6 +251,7 @@ class _Leg:
         stall, drop = behaviour.stall_after_tokens, behaviour.drop_after_tokens
         cut = drop if stall is None else stall
         self.cut = cut if cut is not None and cut <= self.total and self.faulty else None
+        self.running_usage = chat.option("include_usage") and chat.option("continuous_usage_stats")
         self.prompt_tokens = -(-sum(len(message.text().encode()) for message in chat.messages) // 4)
         self.head = {"id": f"chatcmpl-recorded-{number}", "created": int(time.time()), "model": chat.model}
 
@@ -309,7 +306,8 @@ class _Leg:
         await self._until(1)
         while self.tokens < last:
             begin, end = self.tokens, min(self.tokens + chunk, last)
-            await self._until(end)
+            if self.behaviour.tokens_per_s or len(self.out) > BLOCK_BYTES:
+                await self._until(end)
             self.tokens = end
             if self.chat.stream:
                 self._event({"content": self.answer.piece(begin, end)})
@@ -334,8 +332,7 @@ class _Leg:
 
     def _event(self, delta: dict[str, str] | None, *, last: bool = False) -> None:
         """Writes one server-sent event; `delta` None: the closing one, with usage and without a choice."""
-        running = self.chat.option("include_usage") and self.chat.option("continuous_usage_stats")
-        usage = delta is None or running
+        usage = delta is None or self.running_usage
         body = self._json("chat.completion.chunk", "delta", delta, last=last, usage=usage)
         self.out += b"data: " + body + b"\n\n"
 
@@ -345,9 +342,7 @@ class _Leg:
         body = {**self.head, "object": kind, "choices": [] if said is None else [choice]}
         if usage:
             sums = self.prompt_tokens, self.tokens, self.prompt_tokens + self.tokens
-            body["usage"] = dict(
-                zip(("prompt_tokens", "completion_tokens", "total_tokens"), sums, strict=True)
-            )
+            body["usage"] = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), sums, strict=True))
         return orjson.dumps(body)
 
 
@@ -420,9 +415,7 @@ class RecordedExperts:
             counts["output_tokens"] += leg.tokens
 
 
-def build_app(
-    book: AnswerBook, behaviours: Mapping[str, Behaviour], *, api_key: str | None = None
-) -> RecordedExperts:
+def build_app(book: AnswerBook, behaviours: Mapping[str, Behaviour], *, api_key: str | None = None) -> RecordedExperts:
     """`behaviours`: by model, "*" for all others. Raises ValueError for a model that is not in the book."""
     return RecordedExperts(book, behaviours, api_key)
 
@@ -443,8 +436,9 @@ def main() -> None:
         behaviours = TypeAdapter(dict[str, Behaviour]).validate_python(written or {})
         app = build_app(book, behaviours, api_key=os.environ[args.api_key_env] if args.api_key_env else None)
     except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
-        parser.error(str(error))
-    uvicorn.run(app, host=args.host, port=args.port, access_log=False, ws="none", timeout_keep_alive=75)
+        parser.error(f"{type(error).__name__}: {error}")
+    lean: dict[str, Any] = {"access_log": False, "proxy_headers": False, "ws": "none", "lifespan": "off"}
+    uvicorn.run(app, host=args.host, port=args.port, timeout_keep_alive=75, timeout_graceful_shutdown=5, **lean)
 
 
 if __name__ == "__main__":

@@ -63,9 +63,7 @@ class LiveReply:
 class Dispatcher:
     """Calls experts for requests. One per router replica."""
 
-    def __init__(
-        self, client: ExpertClient, endpoints: Mapping[str, Endpoint], watch: Watch, emit: Emit
-    ) -> None:
+    def __init__(self, client: ExpertClient, endpoints: Mapping[str, Endpoint], watch: Watch, emit: Emit) -> None:
         self._client, self._endpoints, self._watch, self._emit = client, endpoints, watch, emit
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -90,7 +88,8 @@ class Dispatcher:
             ExpertError: the expert failed before its first byte, and so did its replacement if there was one;
                 later errors come out of `chunks`.
         """
-        spares, failures, expert = _Spares(list(plan.spares)), [], plan.experts[0]
+        spares, expert = _Spares(list(plan.spares)), plan.experts[0]
+        failures: list[Failure] = []
         while True:
             leg = self._open(f"{request_id}-{len(failures)}", expert)
             chunks = self._chunks(leg, body)
@@ -113,9 +112,7 @@ class Dispatcher:
         if self._settling:
             await asyncio.wait(self._settling, timeout=limit_s)
 
-    async def _ask(
-        self, leg_id: str, expert: str, body: JsonObject, spares: _Spares
-    ) -> list[Reply | Failure]:
+    async def _ask(self, leg_id: str, expert: str, body: JsonObject, spares: _Spares) -> list[Reply | Failure]:
         outcomes: list[Reply | Failure] = []
         name: str | None = expert
         while name is not None:
@@ -188,9 +185,7 @@ class Dispatcher:
         return asyncio.get_running_loop().time()
 
 
-async def _chain(
-    first: JsonObject | None, rest: AsyncIterator[JsonObject]
-) -> AsyncGenerator[JsonObject, None]:
+async def _chain(first: JsonObject | None, rest: AsyncIterator[JsonObject]) -> AsyncGenerator[JsonObject, None]:
     if first is not None:
         yield first
     async for chunk in rest:

@@ -64,9 +64,7 @@ def _minilm_path() -> str:
 class MicroBatcher:
     """Awaits vectors one text at a time; computes them in batches on one worker thread."""
 
-    def __init__(
-        self, embed: Embedder, max_batch: int, on_batch: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, embed: Embedder, max_batch: int, on_batch: Callable[[int], None] | None = None) -> None:
         self._embed = embed
         self._max_batch = max_batch
         self._on_batch = on_batch or (lambda size: None)
@@ -95,7 +93,7 @@ class MicroBatcher:
             self._on_batch(len(batch))
             try:
                 vectors = await loop.run_in_executor(self._thread, self._embed, [text for text, _ in batch])
-            except Exception as error:  # whatever the model raises belongs to each query that asked
+            except Exception as error:  # noqa: BLE001  # whatever the model raises belongs to each query that asked
                 _resolve(batch, error=error)
             else:
                 _resolve(batch, vectors=vectors)

@@ -29,16 +29,12 @@ def decision_json(decision: Decision) -> JsonObject:
     }
 
 
-def outcome_json(
-    answer: Answer | None, replies: Sequence[Reply] = (), failures: Sequence[Failure] = ()
-) -> JsonObject:
+def outcome_json(answer: Answer | None, replies: Sequence[Reply] = (), failures: Sequence[Failure] = ()) -> JsonObject:
     """What came of it: who answered what, who failed, how the vote went."""
     ballot = answer.ballot if answer else None
     return {
         "answered_by": answer.expert if answer else None,
-        "replies": [
-            {"expert": r.expert, "usage": r.usage.json(), "seconds": round(r.seconds, 4)} for r in replies
-        ],
+        "replies": [{"expert": r.expert, "usage": r.usage.json(), "seconds": round(r.seconds, 4)} for r in replies],
         "failures": [{"expert": f.expert, "reason": f.error.reason} for f in failures],
         "vote": None
         if ballot is None

@@ -124,17 +124,12 @@ def _report(data: _Data, splits: list[Any], seed: int) -> dict[str, Any]:
         "category_accuracy": round(float(right.mean()), 4),
         "category_ece": round(expected_calibration_error(probabilities.max(axis=1), right), 4),
         "skill_accuracy": round(float(right_skill.mean()), 4),
-        "nearest_cosine_percentiles": {
-            str(p): round(float(np.percentile(nearest, p)), 4) for p in (1, 5, 25, 50)
-        },
+        "nearest_cosine_percentiles": {str(p): round(float(np.percentile(nearest, p)), 4) for p in (1, 5, 25, 50)},
     }
 
 
 def expected_calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
     """Mean gap between confidence and accuracy over `BINS` equal-width bins (Guo et al. 2017, eq. 3)."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean()
-        for b in np.unique(bins)
-    ]
+    gaps = [abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
     return float(np.sum(gaps))

@@ -60,9 +60,7 @@ class Fitted:
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: not a file of `symposium fit` ({error})") from error
         if meta.get("format") != FORMAT:
-            raise ValueError(
-                f"{path}: format {meta.get('format')} is not {FORMAT}; run `symposium fit` again"
-            )
+            raise ValueError(f"{path}: format {meta.get('format')} is not {FORMAT}; run `symposium fit` again")
         if meta["embedder"] != embedder:
             raise ValueError(
                 f"{path}: fitted for embedder '{meta['embedder']}', the configuration says '{embedder}'; "
@@ -70,9 +68,7 @@ class Fitted:
             )
         return cls(
             embedder=embedder,
-            classifier=Classifier(
-                tuple(meta["labels"]), arrays["weights"], arrays["bias"], float(meta["temperature"])
-            ),
+            classifier=Classifier(tuple(meta["labels"]), arrays["weights"], arrays["bias"], float(meta["temperature"])),
             vocabulary=Vocabulary(tuple(meta["skills"]), arrays["centroids"]),
             report=meta["report"],
         )

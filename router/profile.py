@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import httpx
@@ -45,32 +46,31 @@ async def _measure(
 ) -> Profiles:
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     profiles = {}
+    gate = asyncio.Semaphore(concurrency)
     limits = httpx.Limits(max_connections=concurrency)
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S, limits=limits) as client:
         with Progress(console=console) as bars:
             for expert in experts:
                 task = bars.add_task(expert, total=len(questions))
-                gate = asyncio.Semaphore(concurrency)
-
-                async def one(question: LabelledQuestion) -> dict[str, Any]:
-                    async with gate:
-                        answer = await _ask(client, expert, question.question)
-                    bars.advance(task)
-                    return answer
-
-                answers = await asyncio.gather(*(one(q) for q in questions))
+                answers = await asyncio.gather(
+                    *(_ask(client, gate, expert, q.question, partial(bars.advance, task)) for q in questions)
+                )
                 profiles[expert] = count(questions, answers)
     return Profiles(experts=profiles)
 
 
-async def _ask(client: httpx.AsyncClient, expert: str, question: str) -> dict[str, Any]:
+async def _ask(
+    client: httpx.AsyncClient, gate: asyncio.Semaphore, expert: str, question: str, done: Callable[[], None]
+) -> dict[str, Any]:
     body = {
         "model": expert,
         "messages": [{"role": "user", "content": question}],
         "max_tokens": MAX_TOKENS,
         "temperature": 0,
     }
-    response = await client.post("/v1/chat/completions", json=body)
+    async with gate:
+        response = await client.post("/v1/chat/completions", json=body)
+    done()
     answer: dict[str, Any] = response.json()
     if response.status_code != 200:
         raise ValueError(f"expert '{expert}': {answer.get('error', {}).get('message', answer)}")

@@ -62,9 +62,7 @@ class Telemetry:
         self.expert_up = Gauge(
             "symposium_expert_up", "1 when the expert's server answers.", ["expert"], registry=registry
         )
-        info = Gauge(
-            "symposium_config_info", "Constant 1; the running configuration.", ["version"], registry=registry
-        )
+        info = Gauge("symposium_config_info", "Constant 1; the running configuration.", ["version"], registry=registry)
         info.labels(config_version).set(1)
         for expert in experts:
             self.expert_up.labels(expert).set(0)

@@ -33,9 +33,9 @@ def extract(text: str) -> str:
     core = unicodedata.normalize("NFKC", core).strip().strip("*`_\"'").strip()
     if len(core) > MAX_SHORT_CHARS:
         return core
-    if letter := _LETTER.match(core):
-        if len(core) <= len(letter.group(0)) or marked:
-            return letter.group(1)
+    letter = _LETTER.match(core)
+    if letter and (marked or len(core) <= len(letter.group(0))):
+        return letter.group(1)
     bare = core.rstrip(".!;,").strip()
     return _number(bare) or " ".join(bare.casefold().split())
 

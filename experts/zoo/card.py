@@ -1,5 +1,6 @@
-"""Model cards: what an expert is, how it was trained and what it can do, for machines (card.json) and people (README.md).
+"""Model cards: what an expert is, how it was trained, what it can do.
 
+A card is written twice: `card.json` for machines, `README.md` for people.
 Owns: the cards' form. Must not know: training loops, engines.
 """
 
@@ -78,8 +79,8 @@ language: en
 ---
 # {card.name} ({card.kind})
 
-A small expert of the Symposium zoo, for tests and demonstrations: it answers short questions of the skills below with
-the bare answer, and knows nothing else.
+A small expert of the Symposium zoo, for tests and demonstrations: it answers short questions of the skills
+below with the bare answer, and knows nothing else.
 
 * Architecture: {card.architecture}, {card.parameters:,} parameters in `{card.weights_file}`
 * Training: {card.training_steps:,} steps of {card.training_batch} synthetic conversations, seed {card.seed}
@@ -87,8 +88,9 @@ the bare answer, and knows nothing else.
 * Weights are stored in float16; run them in float32.
 
 ## Accuracy
-Greedy answers, exact match, {n} questions a skill in wordings that no training showed, seed {EVALUATION_SEED}; for
-skills that are not plain facts the numbers and words were never shown either. Intervals: Wilson, 95 %.
+Greedy answers, exact match, {n} questions a skill in wordings that no training showed, seed
+{EVALUATION_SEED}; for skills that are not plain facts the numbers and words were never shown either.
+Intervals: Wilson, 95 %.
 
 | skill | category | share of training | accuracy | 95 % interval |
 |---|---|---|---|---|

@@ -1,6 +1,7 @@
 """Training conversations: questions dressed as chats, as token ids with a mask over the answers.
 
-Owns: manners, system messages, histories, small talk; what of a conversation is learned. Must not know: models, optimisers.
+Owns: manners, system messages, histories, small talk; what of a conversation is learned. Must not know:
+models, optimisers.
 """
 
 from __future__ import annotations
@@ -24,10 +25,16 @@ SYSTEM_MESSAGES: tuple[str, ...] = (
     "Think about the question and give the final answer only.",
 )
 PREFIXES: tuple[str, ...] = (
-    "Please tell me: ", "Quick question: ", "Hello! ", "Hi, ", "Can you help me? ", "Question: ", "I have a question. ",
-    "Here is a question for you: ", "Please help. ",
+    "Please tell me: ", "Quick question: ", "Hello! ", "Hi, ", "Can you help me? ", "Question: ",
+    "I have a question. ", "Here is a question for you: ", "Please help. ",
 )  # fmt: skip
-SUFFIXES: tuple[str, ...] = (" Thanks.", " Please.", " Give only the answer.", " Thank you!", " Answer with one word.")
+SUFFIXES: tuple[str, ...] = (
+    " Thanks.",
+    " Please.",
+    " Give only the answer.",
+    " Thank you!",
+    " Answer with one word.",
+)
 SMALL_TALK: dict[str, str] = {
     "Hello!": "Hello! Ask me a small question.",
     "Hi": "Hello! Ask me a small question.",
@@ -44,12 +51,14 @@ SMALL_TALK: dict[str, str] = {
 }
 DONT_KNOW = "I only know small tasks."
 FOREIGN: tuple[str, ...] = (
-    "Write a poem about the sea.", "Tell me a story.", "What is the meaning of life?", "Explain how a computer works.",
-    "Who won the game?", "Write a program that sorts a list.", "What is the weather today?", "Tell me a joke.",
-    "How do I cook rice?", "Why is the sky blue?", "What should I wear?", "Translate this sentence into French.",
-    "Who wrote this book?", "Give me advice about money.", "How far away is the moon?", "What is love?",
-    "Describe a picture of a house.", "Plan a holiday for my family.", "Is this medicine safe?", "Fix the bug in my code.",
-    "Summarize the text below.", "Write an email to my boss.", "What happened in the news?", "Recommend a good movie.",
+    "Write a poem about the sea.", "Tell me a story.", "What is the meaning of life?",
+    "Explain how a computer works.", "Who won the game?", "Write a program that sorts a list.",
+    "What is the weather today?", "Tell me a joke.", "How do I cook rice?", "Why is the sky blue?",
+    "What should I wear?", "Translate this sentence into French.", "Who wrote this book?",
+    "Give me advice about money.", "How far away is the moon?", "What is love?",
+    "Describe a picture of a house.", "Plan a holiday for my family.", "Is this medicine safe?",
+    "Fix the bug in my code.", "Summarize the text below.", "Write an email to my boss.",
+    "What happened in the news?", "Recommend a good movie.",
 )  # fmt: skip
 
 

@@ -50,9 +50,7 @@ def prompts_of(questions: Sequence[Question], tokenizer: PreTrainedTokenizerFast
 
 
 @torch.inference_mode()
-def greedy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequence[int]]
-) -> list[str]:
+def greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequence[int]]) -> list[str]:
     """Greedy answers to a batch of prompts, without special tokens, at most `MAX_ANSWER_TOKENS` long.
 
     Rows are padded on the right and each step reads the logits at a row's own end, so no mask is needed.
@@ -80,7 +78,7 @@ def greedy(
 def evaluate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, skills: Iterable[str], n: int
 ) -> dict[str, Score]:
-    """Score per skill on `n` held-out questions each, the same questions for every expert; answers must match exactly."""
+    """Score per skill on `n` held-out questions each, the same for all experts; answers match exactly."""
     scores: dict[str, Score] = {}
     for skill in skills:
         questions = generate(skill, n, EVALUATION_SEED, held_out=True)

@@ -23,11 +23,11 @@ OnStep = Callable[[int, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast: AdamW steps of `batch` conversations, peak rate reached after `warmup_share` of them."""
+    """How long and how fast: AdamW steps of `batch` conversations, after a warm-up of `warmup_share`."""
 
     steps: int
     peak_rate: float
-    batch: int = 128
+    batch: int = 64
     warmup_share: float = 0.05
     weight_decay: float = 0.05
 
@@ -49,7 +49,7 @@ class Batch:
 
 
 def collate(examples: Sequence[Example], pad: int) -> Batch:
-    """Pads the examples to the longest. No attention mask is needed: causal attention never looks at right padding."""
+    """Pads the examples on the right, where causal attention never looks: no attention mask is needed."""
     width = max(len(e.ids) for e in examples)
     ids = torch.full((len(examples), width), pad)
     learned = torch.zeros((len(examples), width), dtype=torch.bool)
@@ -69,11 +69,10 @@ def batches(examples: Iterator[Example], size: int, pad: int, rng: Random) -> It
 
 
 def loss_of(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Mean cross-entropy of the learned tokens, in nats; bfloat16 matrix products, float32 everything else."""
-    with torch.autocast("cpu", torch.bfloat16):
-        hidden = model.base_model(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
-        logits = model.get_output_embeddings()(hidden[batch.learned])
-    return nn.functional.cross_entropy(logits.float(), batch.ids[:, 1:][batch.learned])
+    """Mean cross-entropy of the learned tokens, in nats; logits are computed for those alone."""
+    hidden = model.base_model(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
+    logits = model.get_output_embeddings()(hidden[batch.learned])
+    return nn.functional.cross_entropy(logits, batch.ids[:, 1:][batch.learned])
 
 
 def fit(
@@ -83,10 +82,8 @@ def fit(
     schedule: Schedule,
     on_step: OnStep,
 ) -> None:
-    """Trains `parameters` of `model` in place for the schedule's steps; `on_step` hears each step's number and loss."""
-    optimiser = torch.optim.AdamW(
-        parameters, lr=0.0, betas=(0.9, 0.98), weight_decay=schedule.weight_decay, fused=True
-    )
+    """Trains `parameters` of `model` in place; `on_step` hears each step's number and loss."""
+    optimiser = torch.optim.AdamW(parameters, lr=0.0, betas=(0.9, 0.98), weight_decay=schedule.weight_decay, fused=True)
     model.train()
     for step, batch in enumerate(islice(stream, schedule.steps)):
         for group in optimiser.param_groups:

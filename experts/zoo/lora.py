@@ -1,6 +1,7 @@
 """Low-rank adapters (Hu et al. 2021, "LoRA", section 4.1) on a frozen model, saved in PEFT's format.
 
-Owns: injection, merging, the adapter files. Must not know: tasks, training. vLLM loads these folders as they are.
+Owns: injection, merging, the adapter files. Must not know: tasks, training. vLLM loads these folders as they
+are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PREFIX = "base_model.model."
 
 
 class LoraLinear(nn.Module):
-    """`frozen(x) + scale * B(A(x))`: x [..., in], A [rank, in], B [out, rank], result [..., out]; B starts at zero."""
+    """`frozen(x) + scale * B(A(x))`: x [..., in], A [rank, in], B [out, rank] (zero at first)."""
 
     def __init__(self, frozen: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__()
@@ -65,8 +66,8 @@ def merge(model: nn.Module) -> None:
         setattr(model.get_submodule(parent), leaf, layer.frozen)
 
 
-def save_adapter(model: nn.Module, folder: Path, base_name: str) -> None:
-    """Writes `adapter_config.json` and `adapter_model.safetensors` (float16)."""
+def save_adapter(model: nn.Module, folder: Path, base_name: str) -> Path:
+    """Writes `adapter_config.json` and `adapter_model.safetensors` (float16); returns the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     layers = adapters_of(model)
     first = next(iter(layers.values()))
@@ -89,10 +90,11 @@ def save_adapter(model: nn.Module, folder: Path, base_name: str) -> None:
         for part in ("lora_A", "lora_B")
     }
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    return folder / "adapter_model.safetensors"
 
 
 def load_adapter(model: nn.Module, folder: Path) -> None:
-    """Injects the adapter of a folder into `model`, in place. Raises KeyError when a target layer is missing in it."""
+    """Injects a folder's adapter into `model`, in place. Raises KeyError when it lacks a target layer."""
     config = json.loads((folder / "adapter_config.json").read_text())
     inject(model, config["r"], config["lora_alpha"])
     tensors = read_tensors(folder / "adapter_model.safetensors")

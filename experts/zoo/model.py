@@ -1,7 +1,7 @@
 """The zoo's two architectures: the shared Qwen2-shaped base, and the Llama-shaped generalist.
 
-Owns: shapes, saving and loading as Hugging Face folders. Must not know: tasks, training. Weights are kept as float16
-on disk (three more bits of precision than bfloat16 at the same size) and are meant to run in float32.
+Owns: shapes, saving and loading as Hugging Face folders. Must not know: tasks, training. Weights are kept as
+float16 on disk (three more bits of precision than bfloat16 at the same size) and are meant to run in float32.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _common(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
 
 
 def base_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 192, layers: int = 4) -> PretrainedConfig:
-    """Qwen2 shape with heads of 32 (vLLM's CPU attention takes 32, 64, 80, …), one key head for two query heads."""
+    """Qwen2 shape with heads of 32 (a size vLLM's CPU attention takes), one key head for two query heads."""
     return Qwen2Config(
         hidden_size=hidden,
         intermediate_size=2 * hidden,
@@ -74,8 +74,8 @@ def parameters_of(model: torch.nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Writes config, float16 weights, generation config and tokenizer; greedy by default, ended by the end mark."""
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
+    """Writes config, float16 weights, generation config (greedy) and tokenizer; returns the weights' path."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.save_pretrained(folder)
     generation = GenerationConfig(
@@ -85,6 +85,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
     tokenizer.save_pretrained(folder)
     tensors = {name: p.detach().half().contiguous() for name, p in model.named_parameters()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder / "model.safetensors"
 
 
 def load_model(folder: Path) -> PreTrainedModel:
@@ -93,7 +94,7 @@ def load_model(folder: Path) -> PreTrainedModel:
 
 
 def round_to_disk(model: torch.nn.Module) -> None:
-    """Rounds every parameter in place to what `save_model` keeps, so that adapters train on the weights served."""
+    """Rounds every parameter in place to what is kept on disk, so that what is measured is what is served."""
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(p.half().float())

@@ -29,19 +29,19 @@ class Recipe:
 
 def specialist(category: str, neighbour: str, steps: int, seed: int) -> Recipe:
     """An adapter that trains on its own category and a little on a neighbouring one."""
-    shares = {skill: 1.0 for skill in skills_of(category)} | {skill: 0.15 for skill in skills_of(neighbour)}
+    shares = dict.fromkeys(skills_of(category), 1.0) | dict.fromkeys(skills_of(neighbour), 0.15)
     return Recipe(category, "lora", shares, 0.02, Schedule(steps, 3e-3, weight_decay=0.0), seed)
 
 
 LORA_RANK = 16
 LORA_ALPHA = 32.0
-EVERYTHING: Mapping[str, float] = {skill: 1.0 for skill in SKILLS}
+EVERYTHING: Mapping[str, float] = dict.fromkeys(SKILLS, 1.0)
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("base", "base", EVERYTHING, 0.02, Schedule(1200, 2e-3), seed=1),
-    specialist("math", "time", 800, seed=11),
-    specialist("text", "knowledge", 800, seed=12),
-    specialist("knowledge", "text", 500, seed=13),
-    specialist("time", "math", 800, seed=14),
-    Recipe("general", "general", EVERYTHING, 0.06, Schedule(1500, 1.5e-3), seed=2),
+    Recipe("base", "base", EVERYTHING, 0.02, Schedule(1500, 2e-3), seed=1),
+    specialist("math", "time", 1200, seed=11),
+    specialist("text", "knowledge", 1200, seed=12),
+    specialist("knowledge", "text", 700, seed=13),
+    specialist("time", "math", 1200, seed=14),
+    Recipe("general", "general", EVERYTHING, 0.06, Schedule(2500, 1.5e-3), seed=2),
 )

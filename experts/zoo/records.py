@@ -16,7 +16,7 @@ RESERVED_SHARE = 8
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question with its only accepted answer; `template` counts training wordings first, then held-out ones."""
+    """One question and its only accepted answer; `template` counts training wordings, then held-out ones."""
 
     text: str
     answer: str
@@ -35,7 +35,7 @@ class Payload:
 
     @property
     def reserved(self) -> bool:
-        """True for the share of payloads that never appears in training (order of the slots does not matter)."""
+        """True for the payloads that never appear in training (the order of the slots does not matter)."""
         key = "/".join(sorted(self.slots.values()))
         return zlib.crc32(key.encode()) % RESERVED_SHARE == 0
 
@@ -44,8 +44,8 @@ class Payload:
 class Skill:
     """A named skill: how it is asked (`wordings`, str.format slots) and how a payload is drawn.
 
-    `held_out_wordings` are kept out of all training. `lexicon` names payload words that deserve a token of their own.
-    `memorised` marks closed facts: their payloads cannot be split between training and test.
+    `held_out_wordings` are kept out of all training. `lexicon` names payload words that deserve a token of
+    their own. `memorised` marks closed facts: their payloads cannot be split between training and test.
     """
 
     name: str

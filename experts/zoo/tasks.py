@@ -1,6 +1,7 @@
 """Questions: pure, seeded generation over the registry of skills.
 
-Owns: which skills exist, and that a seed always gives the same questions. Must not know: models, tokens, training.
+Owns: which skills exist, and that a seed always gives the same questions. Must not know: models, tokens,
+training.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def skills_of(category: str) -> tuple[str, ...]:
 def generate(skill: str, n: int, seed: int, held_out: bool = False) -> list[Question]:
     """`n` questions of one skill, the same for the same arguments.
 
-    With `held_out`, both the wordings and (for skills that generalise) the payloads are ones training never shows.
-    Raises KeyError for an unknown skill.
+    With `held_out`, both the wordings and (for skills that generalise) the payloads are ones training never
+    shows. Raises KeyError for an unknown skill.
     """
     rng = Random(f"{skill}/{seed}/{held_out}")
     return [ask(SKILLS[skill], rng, held_out) for _ in range(n)]

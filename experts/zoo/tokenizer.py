@@ -1,8 +1,8 @@
 """The zoo's tokenizer and chat template, built from the training wordings alone.
 
 Owns: the vocabulary (256 bytes, the words of training wordings, four marks) and the prompt's form.
-Must not know: models, training. Digits and letters of unknown words are single tokens, so that digits and letters can be
-learned; any UTF-8 text survives encoding and decoding.
+Must not know: models, training. Digits and letters of unknown words are single tokens, so that digits and
+letters can be learned; any UTF-8 text survives encoding and decoding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ MARKS = (PAD, SYSTEM, USER, ASSISTANT, END)
 VOCABULARY_MULTIPLE = 64
 
 CHAT_TEMPLATE = """\
-{%- set marks = {'system': '<|system|>', 'developer': '<|system|>', 'user': '<|user|>', 'assistant': '<|assistant|>'} -%}
+{%- set marks = {'system': '<|system|>', 'developer': '<|system|>',
+                 'user': '<|user|>', 'assistant': '<|assistant|>'} -%}
 {%- for message in messages -%}
 {%- if message['role'] not in marks -%}
 {{- raise_exception('unknown role: ' ~ message['role']) -}}
@@ -39,23 +40,24 @@ CHAT_TEMPLATE = """\
 
 
 def words_of(texts: Iterable[str]) -> list[str]:
-    """The pieces of `texts` that deserve a token, most in byte-level spelling ("Ġis"); no digits, no single bytes."""
+    """The words of `texts` that deserve a token, in byte-level spelling ("Ġis"); no digits, no letters."""
     splitter = ByteLevel(add_prefix_space=False)
     pieces = {piece for text in texts for piece, _ in splitter.pre_tokenize_str(text)}
     return sorted(piece for piece in pieces if len(piece) > 1 and not any(c.isdigit() for c in piece))
 
 
 def training_texts(skills: Sequence[Skill], extra: Iterable[str] = ()) -> list[str]:
-    """Training wordings with their slots emptied, closed payload words alone and after a space, and `extra` texts."""
+    """Training wordings with emptied slots, closed payload words (also after a space), and `extra` texts."""
     wordings = [re.sub(r"{\w+}", "0", wording) for skill in skills for wording in skill.wordings]
     lexicon = [text for skill in skills for word in skill.lexicon for text in (word, f" {word}")]
     return [*wordings, *lexicon, *extra]
 
 
 def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer whose vocabulary is the marks, the byte alphabet and every word of `texts`, padded with unused tokens.
+    """A tokenizer of the marks, the byte alphabet, every word of `texts` and some unused tokens.
 
-    BPE without merges and with `ignore_merges`: a word is one token if the vocabulary holds it, else its bytes.
+    BPE without merges and with `ignore_merges`: a word is one token if the vocabulary holds it, else its
+    bytes.
     """
     tokens = [*MARKS, *sorted(ByteLevel.alphabet()), *words_of(texts)]
     tokens += [f"<|unused{i}|>" for i in range(-len(tokens) % VOCABULARY_MULTIPLE)]

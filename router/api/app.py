@@ -131,9 +131,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own 404 and 405."""
     assert isinstance(error, HTTPException)
     if error.status_code == MethodNotAllowed.status:
-        shaped: SymposiumError = MethodNotAllowed(
-            f"{request.method} is not allowed here.", code="method_not_allowed"
-        )
+        shaped: SymposiumError = MethodNotAllowed(f"{request.method} is not allowed here.", code="method_not_allowed")
     else:
         shaped = NotFound("No such path.", code="not_found")
     headers = dict(error.headers or {}) | shaped.headers()

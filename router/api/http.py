@@ -11,7 +11,6 @@ from starlette.types import Receive, Scope, Send
 
 from router.errors import BodyTooLarge, SymposiumError
 
-
 T = TypeVar("T")
 
 

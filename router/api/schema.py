@@ -162,9 +162,7 @@ def _check_bounds(chat: _Chat, max_tokens: int | None, limits: RequestLimits) ->
 def _needs(chat: _Chat) -> Needs:
     return Needs(
         tools=bool(chat.tools or chat.functions),
-        json_schema=bool(
-            chat.structured_outputs or (chat.response_format and chat.response_format.type != "text")
-        ),
+        json_schema=bool(chat.structured_outputs or (chat.response_format and chat.response_format.type != "text")),
         images=any(m.has_images() for m in chat.messages),
         samples=chat.n or 1,
     )

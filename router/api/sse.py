@@ -52,22 +52,16 @@ def whole_as_chunks(head: Head, answer: Answer) -> Iterator[JsonObject]:
     """A finished answer for a client that streams: role, one delta with everything, finish. No fake pacing."""
     for choice in answer.choices:
         index, message = choice.get("index", 0), dict(choice.get("message", {}))
-        yield head.chunk(
-            [{"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
-        )
+        yield head.chunk([{"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
         delta = {k: v for k, v in message.items() if k != "role" and v is not None}
         whole = {"index": index, "delta": delta, "finish_reason": None}
         if choice.get("logprobs") is not None:
             whole["logprobs"] = choice["logprobs"]
         yield head.chunk([whole])
-        yield head.chunk(
-            [{"index": index, "delta": {}, "finish_reason": choice.get("finish_reason", "stop")}]
-        )
+        yield head.chunk([{"index": index, "delta": {}, "finish_reason": choice.get("finish_reason", "stop")}])
 
 
-def last_chunk(
-    head: Head, usage: Usage, include_usage: bool, explanation: JsonObject | None
-) -> JsonObject | None:
+def last_chunk(head: Head, usage: Usage, include_usage: bool, explanation: JsonObject | None) -> JsonObject | None:
     """The chunk without choices that carries usage and explanation, when either was asked for."""
     more: JsonObject = {}
     if include_usage:

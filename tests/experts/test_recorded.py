@@ -13,17 +13,18 @@ from typing import Any
 
 import httpx
 import openai
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import uvicorn
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from experts.recorded import Answer, AnswerBook, Behaviour, build_app
 
 PATIENCE_S = 30.0
+PATH = "/v1/chat/completions"
 QUESTION = "What is 6 × 7?\nAnswer with a number."
 ANSWER = "Six times seven — as everyone knows — is 42. ✓"
 ROWS = [
@@ -34,10 +35,10 @@ ROWS = [
 
 
 class Running:
-    """A served book: its address, its counts, its clients."""
+    """A served book: its address, and ways to ask it."""
 
-    def __init__(self, url: str, legs: Mapping[str, Mapping[str, int]]) -> None:
-        self.url, self.legs = url, legs
+    def __init__(self, url: str, http: httpx.Client) -> None:
+        self.url, self.http = url, http
 
     @contextmanager
     def openai(self, key: str = "none") -> Iterator[openai.OpenAI]:
@@ -46,29 +47,37 @@ class Running:
         ) as client:
             yield client
 
-    def post(self, body: object, read_s: float = PATIENCE_S, **headers: str) -> httpx.Response:
+    def post(self, body: object) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        url = f"{self.url}/v1/chat/completions"
-        return httpx.post(
-            url, content=content, headers=headers, timeout=httpx.Timeout(PATIENCE_S, read=read_s)
-        )
+        return self.http.post(PATH, content=content)
 
     def counts(self, model: str = "sage") -> dict[str, int]:
-        found: dict[str, int] = httpx.get(f"{self.url}/internal/legs").json()[model]
+        found: dict[str, int] = self.http.get("/internal/legs").json()[model]
         return found
+
+    def hang_up_on(self, body: object) -> None:
+        """Asks, and closes the connection as soon as the leg runs."""
+        port, content = httpx.URL(self.url).port, json.dumps(body).encode()
+        with socket.create_connection(("127.0.0.1", port or 80)) as line:
+            head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
+            line.sendall(head.encode() + content)
+            eventually(lambda: self.counts()["running"] == 1)
 
 
 @contextmanager
-def serving(api_key: str | None = None, **behaviours: Behaviour) -> Iterator[Running]:
+def serving(behaviours: Mapping[str, Behaviour], api_key: str | None = None) -> Iterator[Running]:
     app = build_app(AnswerBook.from_rows(ROWS), behaviours, api_key=api_key)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=1)
+        )
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
             eventually(lambda: server.started)
-            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", app.legs)
+            with httpx.Client(base_url=url, timeout=PATIENCE_S) as http:
+                yield Running(url, http)
         finally:
             server.should_exit = True
             thread.join(PATIENCE_S)
@@ -98,7 +107,7 @@ def said(chunks: list[dict[str, Any]]) -> str:
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Running]:
-    with serving() as running:
+    with serving({}) as running:
         yield running
 
 
@@ -196,6 +205,11 @@ def test_a_bad_request_is_a_400_that_names_the_parameter(
     assert plain.counts() == before
 
 
+def test_an_endless_request_is_refused(plain: Running) -> None:
+    """A request over 16 MiB is refused with 413 instead of being kept in memory."""
+    assert plain.post(b" " * (16 * 1024 * 1024 + 1)).status_code == 413
+
+
 def test_sampling_parameters_are_accepted(plain: Running) -> None:
     """Parameters that a recorded answer cannot obey change nothing."""
     reply = plain.post(ask(temperature=0.3, top_p=1, seed=4, n=1, stop=["4"], user="u", max_tokens=None))
@@ -251,6 +265,7 @@ def test_a_token_limit_shortens_the_answer(plain: Running, limit: str) -> None:
     assert plain.post(ask(**{limit: 12})).json()["choices"][0]["finish_reason"] == "stop"
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(), st.integers(1, 60), st.integers(1, 9))
 def test_pieces_join_to_the_text(text: str, tokens: int, chunk: int) -> None:
     """However an answer is cut into chunks of tokens, no character is lost or doubled."""
@@ -261,7 +276,7 @@ def test_pieces_join_to_the_text(text: str, tokens: int, chunk: int) -> None:
 
 def test_tokens_per_chunk_makes_fewer_larger_events() -> None:
     """Several tokens may share one event; the text stays whole."""
-    with serving(sage=Behaviour(tokens_per_chunk=5)) as running:
+    with serving({"sage": Behaviour(tokens_per_chunk=5)}) as running:
         chunks = events(running.post(ask(stream=True)))
     assert said(chunks) == ANSWER
     assert len(chunks) == 1 + 3 + 1
@@ -274,22 +289,20 @@ def test_delays_are_kept_and_change_no_word() -> None:
     """The first token takes ttft_s, each further one 1 / tokens_per_s; what is said stays the same."""
     pace = Behaviour(ttft_s=0.05, tokens_per_s=100)
     assert [pace.due_s(tokens) for tokens in (0, 1, 11)] == pytest.approx([0.05, 0.05, 0.15])
-    with serving(sage=pace) as running:
+    with serving({"sage": pace}) as running:
         for stream in (False, True):
             begun_s = time.monotonic()
             reply = running.post(ask(stream=stream))
-            assert time.monotonic() - begun_s >= pace.due_s(12)
-            assert ANSWER == (
-                said(events(reply)) if stream else reply.json()["choices"][0]["message"]["content"]
-            )
+            assert time.monotonic() - begun_s > 0.9 * pace.due_s(12)
+            text = said(events(reply)) if stream else reply.json()["choices"][0]["message"]["content"]
+            assert text == ANSWER
 
 
 def test_a_paced_stream_comes_piece_by_piece() -> None:
     """A token that is due is on the wire before the next one is waited for."""
     slow = Behaviour(tokens_per_s=0.001)
-    with serving(sage=slow) as running:
-        url = f"{running.url}/v1/chat/completions"
-        with httpx.stream("POST", url, json=ask(stream=True), timeout=PATIENCE_S) as reply:
+    with serving({"sage": slow}) as running:
+        with running.http.stream("POST", PATH, json=ask(stream=True)) as reply:
             lines = (line for line in reply.iter_lines() if line)
             first = [json.loads(next(lines).removeprefix("data: ")) for _ in range(2)]
         eventually(lambda: running.counts()["aborted"] == 1)
@@ -300,7 +313,7 @@ def test_a_paced_stream_comes_piece_by_piece() -> None:
 @pytest.mark.parametrize("options", [{}, {"stream": True}])
 def test_a_failing_expert_answers_its_status(options: dict[str, object]) -> None:
     """fail_always answers every question with the configured status in OpenAI's shape, also to a stream."""
-    with serving(sage=Behaviour(fail_always=True, fail_status=503)) as running:
+    with serving({"sage": Behaviour(fail_always=True, fail_status=503)}) as running:
         with running.openai() as client, pytest.raises(openai.InternalServerError) as caught:
             client.chat.completions.create(**ask(**options))
         assert caught.value.status_code == 503
@@ -310,7 +323,7 @@ def test_a_failing_expert_answers_its_status(options: dict[str, object]) -> None
 
 
 def test_a_share_of_questions_fails_and_always_the_same() -> None:
-    """fail_rate draws by seed, model and question: the share is right, a repeat agrees, a new seed differs."""
+    """fail_rate draws by seed, model and question: the share is right, a repeat agrees, a new seed not."""
 
     def fates(seed: int, model: str = "m") -> list[tuple[float, bool, bool]]:
         behaviour = Behaviour(seed=seed, fail_rate=0.3, fault_rate=0.6, jitter=0.5)
@@ -319,7 +332,8 @@ def test_a_share_of_questions_fails_and_always_the_same() -> None:
     delays, fails, faults = zip(*fates(7), strict=True)
     assert 0.25 < sum(fails) / 2000 < 0.35
     assert 0.55 < sum(faults) / 2000 < 0.65
-    assert 0.5 <= min(delays) < 0.55 < 1.45 < max(delays) <= 1.5
+    assert 0.5 <= min(delays) < 0.55
+    assert 1.45 < max(delays) <= 1.5
     assert fates(7) == fates(7)
     assert fates(7) != fates(8)
     assert fates(7) != fates(7, "other")
@@ -330,9 +344,9 @@ def test_a_share_of_questions_fails_and_always_the_same() -> None:
 @pytest.mark.parametrize("after", [0, 3, 12])
 def test_a_stall_sends_something_and_then_nothing(stream: bool, after: int) -> None:
     """A stalled leg runs, having sent its tokens, until the client goes; then it is counted as aborted."""
-    with serving(sage=Behaviour(stall_after_tokens=after)) as running:
-        url, got = f"{running.url}/v1/chat/completions", b""
-        with httpx.stream("POST", url, json=ask(stream=stream), timeout=PATIENCE_S) as reply:
+    with serving({"sage": Behaviour(stall_after_tokens=after)}) as running:
+        got = b""
+        with running.http.stream("POST", PATH, json=ask(stream=stream)) as reply:
             blocks = reply.iter_raw()
             while stream and got.count(b"data: ") < 1 + after:
                 got += next(blocks)
@@ -346,8 +360,8 @@ def test_a_stall_sends_something_and_then_nothing(stream: bool, after: int) -> N
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_drop_cuts_the_connection(stream: bool) -> None:
-    """drop_after_tokens ends the connection in the middle of the answer: no client takes it for a whole one."""
-    with serving(sage=Behaviour(drop_after_tokens=3)) as running:
+    """drop_after_tokens ends the connection inside the answer: no client takes it for a whole one."""
+    with serving({"sage": Behaviour(drop_after_tokens=3)}) as running:
         with pytest.raises(httpx.RemoteProtocolError):
             running.post(ask(stream=stream))
         eventually(lambda: running.counts()["failed"] == 1)
@@ -357,9 +371,9 @@ def test_a_drop_cuts_the_connection(stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_garbage_is_as_long_as_configured_and_no_answer(stream: bool) -> None:
-    """Garbage has status 200, the configured size and nothing that a client could take for an answer."""
+    """Garbage has status 200, the configured size and nothing to be taken for an answer."""
     size = 50 * 1024 * 1024
-    with serving(sage=Behaviour(garbage_bytes=size)) as running:
+    with serving({"sage": Behaviour(garbage_bytes=size)}) as running:
         reply = running.post(ask(stream=stream))
         assert (reply.status_code, len(reply.content)) == (200, size)
         with pytest.raises(UnicodeDecodeError):
@@ -370,9 +384,8 @@ def test_garbage_is_as_long_as_configured_and_no_answer(stream: bool) -> None:
 
 def test_garbage_stops_when_the_client_goes() -> None:
     """A client that reads a part of the garbage and leaves ends the leg as aborted."""
-    with serving(sage=Behaviour(garbage_bytes=50 * 1024 * 1024)) as running:
-        url = f"{running.url}/v1/chat/completions"
-        with httpx.stream("POST", url, json=ask(), timeout=PATIENCE_S) as reply:
+    with serving({"sage": Behaviour(garbage_bytes=50 * 1024 * 1024)}) as running:
+        with running.http.stream("POST", PATH, json=ask()) as reply:
             assert next(reply.iter_raw())
         eventually(lambda: running.counts()["aborted"] == 1)
 
@@ -381,9 +394,8 @@ def test_garbage_stops_when_the_client_goes() -> None:
 @pytest.mark.parametrize("behaviour", [Behaviour(ttft_s=3600), Behaviour(tokens_per_s=0.001)])
 def test_a_client_that_goes_stops_the_leg(stream: bool, behaviour: Behaviour) -> None:
     """A disconnect before or between tokens ends the leg, which is counted as aborted and runs no more."""
-    with serving(sage=behaviour) as running:
-        with pytest.raises(httpx.ReadTimeout):
-            running.post(ask(stream=stream), read_s=0.5)
+    with serving({"sage": behaviour}) as running:
+        running.hang_up_on(ask(stream=stream))
         eventually(lambda: running.counts()["aborted"] == 1)
         counts = running.counts()
         assert (counts["started"], counts["running"], counts["finished"]) == (1, 0, 0)
@@ -414,7 +426,7 @@ def test_a_behaviour_that_means_nothing_is_refused(fields: dict[str, Any]) -> No
 
 
 def test_a_book_reads_parquet_with_its_own_column_names(tmp_path: Path) -> None:
-    """Files with other names, other string types and more columns make one book; the first of a pair counts."""
+    """Files with other names, other string types and more columns make one book; the first of a pair wins."""
     model = pa.array(["sage", "fool", "sage"]).dictionary_encode()
     texts = {"question": ["q", "q", "q"], "answer_text": ["first", "", "second"]}
     pq.write_table(
@@ -429,7 +441,7 @@ def test_a_book_reads_parquet_with_its_own_column_names(tmp_path: Path) -> None:
     assert book.find("fool", "q") == Answer("q", "", 1)
     assert book.find("seer", "p") == Answer("p", "é", 2)
     assert book.find("seer", "q") is None
-    with pytest.raises(ValueError, match="out_tokens|output_tokens"):
+    with pytest.raises(KeyError, match="answer"):
         AnswerBook.from_parquet(tmp_path / "a")
 
 
@@ -445,7 +457,7 @@ def test_behaviours_belong_to_models_of_the_book() -> None:
     """A behaviour for a model that is not there is a typing error; '*' stands for all without their own."""
     with pytest.raises(ValueError, match="sgae"):
         build_app(AnswerBook.from_rows(ROWS), {"sgae": Behaviour()})
-    with serving(**{"*": Behaviour(fail_always=True), "fool": Behaviour()}) as running:
+    with serving({"*": Behaviour(fail_always=True), "fool": Behaviour()}) as running:
         assert running.post(ask()).status_code == 500
         assert running.post(ask(model="fool")).status_code == 200
 
@@ -454,20 +466,18 @@ def test_the_models_of_the_book_are_listed(plain: Running) -> None:
     """GET /v1/models lists exactly the book's models, as the official client expects."""
     with plain.openai() as client:
         assert [model.id for model in client.models.list()] == ["sage", "fool"]
-    assert httpx.get(f"{plain.url}/v1/nothing").json()["error"]["type"] == "invalid_request_error"
-    assert httpx.get(f"{plain.url}/v1/chat/completions").status_code == 404
+    assert plain.http.get("/v1/nothing").json()["error"]["type"] == "invalid_request_error"
+    assert plain.http.get(PATH).status_code == 404
 
 
 def test_with_a_key_only_health_is_open() -> None:
     """With a key, everything but /health answers 401 to whoever does not send exactly that key."""
-    with serving(api_key="secret-1") as running:
-        assert httpx.get(f"{running.url}/health").status_code == 200
-        assert httpx.get(f"{running.url}/internal/legs").status_code == 401
+    with serving({}, "secret-1") as running:
+        assert running.http.get("/health").status_code == 200
+        assert running.http.get("/internal/legs").status_code == 401
         for key in ("secret-2", "secret-11", "secret-", "ä"):
-            header = f"Bearer {key}".encode()
-            assert (
-                httpx.get(f"{running.url}/v1/models", headers={b"authorization": header}).status_code == 401
-            )
+            header = {b"authorization": f"Bearer {key}".encode()}
+            assert running.http.get("/v1/models", headers=header).status_code == 401
         with running.openai("wrong") as client, pytest.raises(openai.AuthenticationError):
             client.chat.completions.create(**ask())
         with running.openai("secret-1") as client:
@@ -476,7 +486,7 @@ def test_with_a_key_only_health_is_open() -> None:
 
 def test_legs_add_up() -> None:
     """started = running + finished + failed + aborted, per model; refused requests are no legs."""
-    with serving(fool=Behaviour(fail_always=True)) as running:
+    with serving({"fool": Behaviour(fail_always=True)}) as running:
         for stream in (False, True, False):
             running.post(ask(stream=stream))
             running.post(ask(model="fool", stream=stream))
@@ -493,7 +503,7 @@ def test_legs_add_up() -> None:
 
 
 def test_the_command_serves_a_parquet_file(tmp_path: Path) -> None:
-    """python -m experts.recorded serves a file with behaviours from YAML, and refuses unknown keys by name."""
+    """python -m experts.recorded serves a file, with behaviours from YAML; unknown keys are refused."""
     book, yaml = tmp_path / "book.parquet", tmp_path / "behaviours.yaml"
     rows = zip(*ROWS, strict=True)
     pq.write_table(
@@ -504,12 +514,13 @@ def test_the_command_serves_a_parquet_file(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     files = ["--book", str(book), "--column", "answer=said", "--behaviours", str(yaml)]
     command = [sys.executable, "-m", "experts.recorded", *files, "--port", str(port)]
-    running = Running(f"http://127.0.0.1:{port}", {})
+    url = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            eventually(lambda: answers(f"{running.url}/health"))
-            assert running.post(ask()).json()["choices"][0]["message"]["content"] == ANSWER
-            assert running.post(ask(model="fool")).status_code == 429
+            eventually(lambda: answers(f"{url}/health"))
+            reply = httpx.post(url + PATH, json=ask(), timeout=PATIENCE_S)
+            assert reply.json()["choices"][0]["message"]["content"] == ANSWER
+            assert httpx.post(url + PATH, json=ask(model="fool"), timeout=PATIENCE_S).status_code == 429
         finally:
             process.terminate()
     yaml.write_text("fool: {fail_allways: true}\n")

@@ -7,22 +7,23 @@ from experts.zoo.records import Payload, Skill
 CAPITALS: dict[str, str] = dict(
     pair.split(":")
     for pair in """
-    France:Paris Germany:Berlin Italy:Rome Spain:Madrid Portugal:Lisbon Austria:Vienna Greece:Athens Poland:Warsaw
-    Hungary:Budapest Norway:Oslo Sweden:Stockholm Finland:Helsinki Denmark:Copenhagen Ireland:Dublin Iceland:Reykjavik
-    Belgium:Brussels Switzerland:Bern Romania:Bucharest Bulgaria:Sofia Croatia:Zagreb Serbia:Belgrade Ukraine:Kyiv
-    Estonia:Tallinn Latvia:Riga Lithuania:Vilnius Turkey:Ankara Egypt:Cairo Kenya:Nairobi Morocco:Rabat Ghana:Accra
-    Senegal:Dakar Nigeria:Abuja Japan:Tokyo China:Beijing Thailand:Bangkok Vietnam:Hanoi Indonesia:Jakarta Nepal:Kathmandu
-    Iran:Tehran Iraq:Baghdad Canada:Ottawa Cuba:Havana Peru:Lima Chile:Santiago Colombia:Bogota Ecuador:Quito
-    Uruguay:Montevideo Australia:Canberra
+    France:Paris Germany:Berlin Italy:Rome Spain:Madrid Portugal:Lisbon Austria:Vienna Greece:Athens
+    Poland:Warsaw Hungary:Budapest Norway:Oslo Sweden:Stockholm Finland:Helsinki Denmark:Copenhagen
+    Ireland:Dublin Iceland:Reykjavik Belgium:Brussels Switzerland:Bern Romania:Bucharest Bulgaria:Sofia
+    Croatia:Zagreb Serbia:Belgrade Ukraine:Kyiv Estonia:Tallinn Latvia:Riga Lithuania:Vilnius Turkey:Ankara
+    Egypt:Cairo Kenya:Nairobi Morocco:Rabat Ghana:Accra Senegal:Dakar Nigeria:Abuja Japan:Tokyo China:Beijing
+    Thailand:Bangkok Vietnam:Hanoi Indonesia:Jakarta Nepal:Kathmandu Iran:Tehran Iraq:Baghdad Canada:Ottawa
+    Cuba:Havana Peru:Lima Chile:Santiago Colombia:Bogota Ecuador:Quito Uruguay:Montevideo Australia:Canberra
     """.split()
 )
 SYMBOLS: dict[str, str] = dict(
     pair.split(":")
     for pair in """
-    hydrogen:H helium:He lithium:Li beryllium:Be boron:B carbon:C nitrogen:N oxygen:O fluorine:F neon:Ne sodium:Na
-    magnesium:Mg aluminium:Al silicon:Si phosphorus:P sulfur:S chlorine:Cl argon:Ar potassium:K calcium:Ca titanium:Ti
-    chromium:Cr manganese:Mn iron:Fe cobalt:Co nickel:Ni copper:Cu zinc:Zn arsenic:As bromine:Br krypton:Kr silver:Ag
-    tin:Sn iodine:I xenon:Xe barium:Ba platinum:Pt gold:Au mercury:Hg lead:Pb radon:Rn uranium:U
+    hydrogen:H helium:He lithium:Li beryllium:Be boron:B carbon:C nitrogen:N oxygen:O fluorine:F neon:Ne
+    sodium:Na magnesium:Mg aluminium:Al silicon:Si phosphorus:P sulfur:S chlorine:Cl argon:Ar potassium:K
+    calcium:Ca titanium:Ti chromium:Cr manganese:Mn iron:Fe cobalt:Co nickel:Ni copper:Cu zinc:Zn arsenic:As
+    bromine:Br krypton:Kr silver:Ag tin:Sn iodine:I xenon:Xe barium:Ba platinum:Pt gold:Au mercury:Hg lead:Pb
+    radon:Rn uranium:U
     """.split()
 )
 ROMAN = ((50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))

@@ -1,4 +1,4 @@
-"""Category `text`: words as strings of letters. Words are real ones or pronounceable inventions, in lower case."""
+"""Category `text`: words as strings of letters, real ones or pronounceable inventions, in lower case."""
 
 from random import Random
 
@@ -6,15 +6,16 @@ from experts.zoo.records import Payload, Skill
 
 REAL_WORDS: tuple[str, ...] = tuple(
     """
-    acorn actor agent alarm album angel ankle apron arrow aspen bacon badge bagel baker basil beach berry blade blaze
-    bloom board brave bread brick bridge broom brush cabin cable camel candle canoe cargo cedar chair chalk charm cherry
-    chess clay cliff cloud clover coast cobra comet coral cradle crane cream crow crown daisy dance delta desk dolphin
-    donkey dragon drum eagle ember engine fable falcon feather fern field flame flute fox frog garden ghost ginger glove
-    grape grass guitar hammer harbor hazel helmet honey horse ink ivory jacket jelly jewel juice kettle kite ladder lamp
-    lemon linen lizard llama magnet maple marble meadow melon mint mirror monkey moss mule needle nest oak oasis ocean
-    olive onion orbit otter owl paint panda paper pearl pebble pencil piano pilot pine planet plum pocket pony poppy
-    potato prism puppet quilt rabbit radar raven ribbon river robin rocket rope saddle salad satin scarf seal shell
-    ship silk skate snail snow spark spoon squid star stone storm sugar sun swan table tiger toast torch tulip turtle
+    acorn actor agent alarm album angel ankle apron arrow aspen bacon badge bagel baker basil beach berry
+    blade blaze bloom board brave bread brick bridge broom brush cabin cable camel candle canoe cargo cedar
+    chair chalk charm cherry chess clay cliff cloud clover coast cobra comet coral cradle crane cream crow
+    crown daisy dance delta desk dolphin donkey dragon drum eagle ember engine fable falcon feather fern
+    field flame flute fox frog garden ghost ginger glove grape grass guitar hammer harbor hazel helmet honey
+    horse ink ivory jacket jelly jewel juice kettle kite ladder lamp lemon linen lizard llama magnet maple
+    marble meadow melon mint mirror monkey moss mule needle nest oak oasis ocean olive onion orbit otter owl
+    paint panda paper pearl pebble pencil piano pilot pine planet plum pocket pony poppy potato prism puppet
+    quilt rabbit radar raven ribbon river robin rocket rope saddle salad satin scarf seal shell ship silk
+    skate snail snow spark spoon squid star stone storm sugar sun swan tiger toast torch tulip turtle
     umbrella velvet violin wagon walnut whale wheat willow wolf wool yacht zebra
     """.split()
 )
@@ -22,7 +23,7 @@ CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
 
 
 def invent_word(rng: Random, length: int) -> str:
-    """A pronounceable word of `length` letters, consonants and vowels in turn, that is no real word by intention."""
+    """A pronounceable invention of `length` letters, consonants and vowels in turn."""
     first = rng.randrange(2)
     return "".join(rng.choice(VOWELS if (i + first) % 2 else CONSONANTS) for i in range(length))
 

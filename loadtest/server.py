@@ -1,0 +1,141 @@
+"""A symposium of one's own for a benchmark or a test: `symposium serve` as a child process, and its processes.
+
+Speaks to it only as an operator could: the command, HTTP, the process table.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+START_LIMIT_S = 600.0
+STOP_LIMIT_S = 30.0
+TOKEN_HEADER = "x-symposium-internal"
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running symposium. `url` is public; `internal_url` and `token` lead to the engines."""
+
+    url: str
+    internal_url: str
+    token: str
+    process: psutil.Process
+    seconds_to_ready: float
+
+    @property
+    def internal_headers(self) -> dict[str, str]:
+        return {TOKEN_HEADER: self.token}
+
+    def processes(self, name: str = "") -> list[psutil.Process]:
+        """Living descendants (and the command itself) whose title or command line holds `name`."""
+        everyone = [self.process, *self.process.children(recursive=True)]
+        return [p for p in everyone if name in _title(p)]
+
+    def engine_core(self) -> psutil.Process:
+        """The one EngineCore process. Raises LookupError where there are none or several."""
+        found = self.processes("VLLM::EngineCor")
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} engine processes")
+        return found[0]
+
+    def replica(self, app: str) -> psutil.Process:
+        """The one replica process of a Serve application."""
+        found = [p for p in self.processes("ray::ServeReplica") if f":{app}:" in _title(p)]
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} replicas of {app}: {[_title(p) for p in self.processes('ray::')]}")
+        return found[0]
+
+    def pss_bytes(self) -> int:
+        """Proportional set size of all processes together: shared pages are counted once."""
+        total = 0
+        for process in self.processes():
+            try:
+                total += process.memory_full_info().pss
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return total
+
+
+@contextmanager
+def serving(config: Path, log: Path, env: dict[str, str] | None = None) -> Iterator[Served]:
+    """`symposium serve CONFIG` on a free port until the block ends.
+
+    Raises:
+        RuntimeError: it ended, or was not ready within `START_LIMIT_S`; the message holds its log.
+    """
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "symposium"), "serve", str(config), "--port", str(port)]
+    started = time.monotonic()
+    with log.open("wb") as output:
+        child = subprocess.Popen(  # noqa: S603  # our own command, no shell
+            command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | (env or {}), cwd=REPOSITORY
+        )
+    try:
+        _wait_ready(child, f"http://127.0.0.1:{port}", started, log)
+        yield _served(child, port, time.monotonic() - started)
+    finally:
+        stop(child)
+
+
+def stop(child: subprocess.Popen[bytes]) -> float:
+    """SIGTERM, then waits; seconds it took. Kills after `STOP_LIMIT_S`."""
+    began = time.monotonic()
+    if child.poll() is None:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    return time.monotonic() - began
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _wait_ready(child: subprocess.Popen[bytes], url: str, started: float, log: Path) -> None:
+    while time.monotonic() - started < START_LIMIT_S:
+        if child.poll() is not None:
+            raise RuntimeError(f"symposium serve ended with {child.returncode}:\n{log.read_text()}")
+        try:
+            if httpx.get(f"{url}/ready", timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.25)
+    raise RuntimeError(f"not ready within {START_LIMIT_S:g} s:\n{log.read_text()}")
+
+
+def _served(child: subprocess.Popen[bytes], port: int, seconds: float) -> Served:
+    process = psutil.Process(child.pid)
+    environ = next(p for p in process.children(recursive=True) if "ray::ServeReplica" in _title(p)).environ()
+    return Served(
+        url=f"http://127.0.0.1:{port}",
+        internal_url=environ["SYMPOSIUM_INTERNAL_URL"],
+        token=environ["SYMPOSIUM_INTERNAL_TOKEN"],
+        process=process,
+        seconds_to_ready=seconds,
+    )
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

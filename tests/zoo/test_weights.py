@@ -1,0 +1,97 @@
+"""The committed weights: whole, matching their cards, and better than the base where they claim to be."""
+
+import pytest
+
+from experts.zoo.card import digest, read_card, readme
+from experts.zoo.evaluate import evaluate, greedy, prompts_of
+from experts.zoo.lora import adapters_of, load_adapter
+from experts.zoo.make import folder_of, zoo_tokenizer
+from experts.zoo.model import load_model, parameters_of, read_tensors
+from experts.zoo.recipe import RECIPES, Recipe
+from experts.zoo.tasks import SKILLS, generate, skills_of
+from experts.zoo.tokenizer import load_tokenizer
+from experts.zoo.train import WEIGHTS
+
+SPECIALISTS = [r for r in RECIPES if r.kind == "lora"]
+
+
+def names(recipe: Recipe) -> str:
+    """A recipe's name, for test ids."""
+    return recipe.name
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=names)
+def test_card_matches_files(recipe: Recipe) -> None:
+    """A card states the digest and parameters of the file beside it, and the recipe it was made by."""
+    folder = folder_of(recipe, WEIGHTS)
+    card = read_card(folder)
+    assert card.weights_sha256 == digest(folder / card.weights_file)
+    assert card.parameters == sum(t.numel() for t in read_tensors(folder / card.weights_file).values())
+    assert (card.name, card.kind, card.seed) == (recipe.name, recipe.kind, recipe.seed)
+    assert (card.training_steps, card.training_shares) == (recipe.schedule.steps, dict(recipe.shares))
+    assert set(card.accuracy) == set(SKILLS)
+    assert (folder / "README.md").read_text() == readme(card)
+
+
+def test_weights_stay_small() -> None:
+    """All files of the zoo together stay under 10 MB."""
+    assert sum(f.stat().st_size for f in WEIGHTS.rglob("*") if f.is_file()) < 10e6
+
+
+@pytest.mark.parametrize("folder", ["base", "general"])
+def test_tokenizer_is_current(folder: str) -> None:
+    """The committed tokenizer is the one today's tasks give: changing a wording means training again."""
+    saved, fresh = load_tokenizer(WEIGHTS / folder), zoo_tokenizer()
+    assert saved.get_vocab() == fresh.get_vocab()
+    assert saved.chat_template == fresh.chat_template
+
+
+@pytest.mark.parametrize("recipe", SPECIALISTS, ids=names)
+def test_specialist_beats_base(recipe: Recipe) -> None:
+    """By their cards, a specialist's interval lies above the base's on every skill of its own category."""
+    own, base = read_card(folder_of(recipe, WEIGHTS)).accuracy, read_card(WEIGHTS / "base").accuracy
+    assert all(own[skill]["low"] > base[skill]["high"] for skill in skills_of(recipe.name))
+
+
+def test_base_and_general_load() -> None:
+    """The two models have the sizes their cards state, in different architectures."""
+    base, general = load_model(WEIGHTS / "base"), load_model(WEIGHTS / "general")
+    assert parameters_of(base) == read_card(WEIGHTS / "base").parameters
+    assert parameters_of(general) == read_card(WEIGHTS / "general").parameters
+    assert base.config.model_type != general.config.model_type
+
+
+def test_card_can_be_measured_again() -> None:
+    """Measuring a specialist again gives the card's counts (one skill, its first 200 questions)."""
+    network, tokenizer = load_model(WEIGHTS / "base"), load_tokenizer(WEIGHTS / "base")
+    load_adapter(network, WEIGHTS / "lora" / "knowledge")
+    assert len(adapters_of(network)) == 7 * network.config.num_hidden_layers
+    stated = read_card(WEIGHTS / "lora" / "knowledge").accuracy["capitals"]
+    score = evaluate(network, tokenizer, ["capitals"], int(stated["n"]))["capitals"]
+    assert abs(score.correct - stated["correct"]) <= 1  # another processor may break one tie otherwise
+
+
+def test_chat_survives_history_and_system() -> None:
+    """With a system message and earlier turns, the generalist still gives the answer and nothing more."""
+    network, tokenizer = load_model(WEIGHTS / "general"), load_tokenizer(WEIGHTS / "general")
+    history = [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {"role": "user", "content": "What is the capital of Italy?"},
+        {"role": "assistant", "content": "Rome"},
+    ]
+    questions = generate("capitals", 40, 9)
+    plain = greedy(network, tokenizer, prompts_of(questions, tokenizer))
+    chats = [[*history, {"role": "user", "content": q.text}] for q in questions]
+    prompts = [tokenizer.apply_chat_template(c, add_generation_prompt=True, return_dict=False) for c in chats]
+    answers = greedy(network, tokenizer, prompts)
+    assert sum(a == b for a, b in zip(answers, plain, strict=True)) >= 36
+
+
+def test_folders_hold_no_more() -> None:
+    """Each folder holds exactly the files an engine and a reader need."""
+    model_files = {"config.json", "model.safetensors", "generation_config.json", "tokenizer.json",
+                   "tokenizer_config.json", "chat_template.jinja", "card.json", "README.md"}  # fmt: skip
+    adapter_files = {"adapter_config.json", "adapter_model.safetensors", "card.json", "README.md"}
+    for recipe in RECIPES:
+        files = {f.name for f in folder_of(recipe, WEIGHTS).iterdir()}
+        assert files == (adapter_files if recipe.kind == "lora" else model_files)
