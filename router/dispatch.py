@@ -27,13 +27,19 @@ class _Spares:
     """Who may still step in. Each expert is asked at most once per request: no loops by construction."""
 
     names: list[str]
+    servers: Mapping[str, str]  # expert -> the server it lives on
     left: int = REPLACEMENTS
 
     def take(self, error: ExpertError) -> str | None:
+        """The next spare, rather one on another server than the one that just failed."""
         if not error.replaceable or self.left == 0 or not self.names:
             return None
         self.left -= 1
-        return self.names.pop(0)
+        failed = self.servers[error.expert]
+        elsewhere = (name for name in self.names if self.servers[name] != failed)
+        name = next(elsewhere, self.names[0])
+        self.names.remove(name)
+        return name
 
 
 @dataclass(slots=True)
@@ -65,6 +71,7 @@ class Dispatcher:
 
     def __init__(self, client: ExpertClient, endpoints: Mapping[str, Endpoint], watch: Watch, emit: Emit) -> None:
         self._client, self._endpoints, self._watch, self._emit = client, endpoints, watch, emit
+        self._servers = {name: endpoint.base_url for name, endpoint in endpoints.items()}
         self._settling: set[asyncio.Task[None]] = set()
 
     async def gather(self, request_id: str, plan: Plan, body: JsonObject) -> list[Reply | Failure]:
@@ -72,7 +79,7 @@ class Dispatcher:
 
         Never raises ExpertError: a leg that failed is a Failure. Cancelling aborts every leg.
         """
-        spares = _Spares(list(plan.spares))
+        spares = self._spares(plan)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._ask(f"{request_id}-{i}", expert, body, spares))
@@ -88,7 +95,7 @@ class Dispatcher:
             ExpertError: the expert failed before its first byte, and so did its replacement if there was one;
                 later errors come out of `chunks`.
         """
-        spares, expert = _Spares(list(plan.spares)), plan.experts[0]
+        spares, expert = self._spares(plan), plan.experts[0]
         failures: list[Failure] = []
         while True:
             leg = self._open(f"{request_id}-{len(failures)}", expert)
@@ -176,6 +183,9 @@ class Dispatcher:
             if counted is not None:
                 usage = Usage(counted.prompt_tokens, counted.output_tokens, counted.exact)
         self._emit(LegSettled(leg.endpoint.expert, leg.leg_id, usage))
+
+    def _spares(self, plan: Plan) -> _Spares:
+        return _Spares(list(plan.spares), self._servers)
 
     def _open(self, leg_id: str, expert: str) -> _Leg:
         return _Leg(self._endpoints[expert], leg_id, self._now())

@@ -1,0 +1,141 @@
+"""Stage 2b: shrunken rates of correctness, cost, and why somebody is out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.profiles import Count, Profile, Profiles
+from router.records import Candidate, SkillScores
+from router.recruit import UNPROFILED_OUTPUT_TOKENS, candidates, pool_mean, predict
+from tests.unit.make import categories
+
+MATH = categories({"math": 0.8, "text": 0.2})
+NO_SKILLS = SkillScores({})
+COUNTS = st.integers(0, 50).flatmap(lambda asked: st.builds(Count, right=st.integers(0, asked), asked=st.just(asked)))
+PROFILES = st.builds(
+    Profile,
+    version=st.just("1"),
+    overall=COUNTS,
+    categories=st.dictionaries(st.sampled_from(["math", "text"]), COUNTS),
+    skills=st.dictionaries(st.sampled_from(["sums", "words"]), COUNTS),
+)
+SKILLS = st.sampled_from([NO_SKILLS, SkillScores({"sums": 1.0}), SkillScores({"sums": 0.7, "words": 0.3})])
+
+
+def profile(overall: tuple[int, int], **more: dict[str, tuple[int, int]]) -> Profile:
+    """A profile from (right, asked) pairs."""
+    counts = {k: {n: Count(right=r, asked=a) for n, (r, a) in v.items()} for k, v in more.items()}
+    return Profile(version="1", overall=Count(right=overall[0], asked=overall[1]), **counts)
+
+
+def recruited(profiles: dict[str, Profile], *experts: str, **excluded: str) -> tuple[Candidate, ...]:
+    """Candidates for a question of known category and unknown skill, at 1e-6 and 2e-6 dollars a token."""
+    return candidates(
+        experts,
+        Profiles(experts=profiles),
+        MATH,
+        NO_SKILLS,
+        strength=10.0,
+        usd_per_token=dict.fromkeys(experts, (1e-6, 2e-6)),
+        prompt_tokens=100,
+        excluded=excluded,
+    )
+
+
+def test_each_level_leans_on_the_one_above_it() -> None:
+    """Without skills the categories decide, weighted by their probabilities; by hand, at strength 10.
+
+    overall: (8 + 10 · 0.5) / 20 = 0.65; math: (6 + 10 · 0.65) / 16 = 0.78125; text: not asked, so 0.65;
+    together 0.8 · 0.78125 + 0.2 · 0.65 = 0.755.
+    """
+    p, observations = predict(profile((8, 10), categories={"math": (6, 6)}), 0.5, MATH, NO_SKILLS, 10.0)
+    assert (p, observations) == (pytest.approx(0.755), 10)
+
+
+def test_known_skills_decide() -> None:
+    """With skills, each leans on the category's rate; by hand, at strength 10.
+
+    sums: (3 + 10 · 0.755) / 14; words: not asked, so 0.755; the observations are those of the skills.
+    """
+    known = profile((8, 10), categories={"math": (6, 6)}, skills={"sums": (3, 4)})
+    p, observations = predict(known, 0.5, MATH, SkillScores({"sums": 0.75, "words": 0.25}), 10.0)
+    assert (p, observations) == (pytest.approx(0.75 * 10.55 / 14 + 0.25 * 0.755), 4)
+
+
+def test_thin_profiles_stay_close_to_what_is_known_one_level_up() -> None:
+    """One right answer of one moves less than ninety of a hundred."""
+    thin, _ = predict(profile((1, 1)), 0.5, MATH, NO_SKILLS, 10.0)
+    thick, _ = predict(profile((90, 100)), 0.5, MATH, NO_SKILLS, 10.0)
+    assert 0.5 < thin < thick < 0.9
+
+
+def test_the_pool_mean_counts_answers_not_experts() -> None:
+    """Share of all answers that were right; one half where nothing was measured."""
+    assert pool_mean(Profiles(experts={"a": profile((9, 10)), "b": profile((1, 30))})) == pytest.approx(10 / 40, abs=0.05)
+    assert pool_mean(Profiles()) == 0.5
+
+
+def test_an_unprofiled_expert_is_visible() -> None:
+    """It is scored with the pool's mean, no observations and a stated answer length: never left out, never random."""
+    known = {"ada": profile((6, 10)), "bob": profile((4, 10))}
+    found = {c.expert: c for c in recruited(known, "ada", "bob", "new")}
+    assert found["new"].observations == 0
+    assert found["new"].p_correct == pytest.approx(0.5)
+    assert found["new"].usd_per_query == pytest.approx((100 + 2 * UNPROFILED_OUTPUT_TOKENS) / 1e6)
+
+
+def test_a_pool_that_was_always_right_makes_no_stranger_certain() -> None:
+    """One question answered rightly says little about an expert that was never measured: it is not sure."""
+    (stranger,) = (c for c in recruited({"ada": profile((1, 1))}, "ada", "new") if c.expert == "new")
+    assert stranger.p_correct < 0.9
+
+
+def test_best_first_then_cheaper_then_by_name() -> None:
+    """Order: predicted correctness, then price, then name."""
+    short = profile((5, 10)).model_copy(update={"mean_output_tokens": 1.0})
+    found = recruited({"d": profile((9, 10)), "b": profile((5, 10)), "a": profile((5, 10)), "c": short}, *"abcd")
+    assert [c.expert for c in found] == ["d", "c", "a", "b"]
+
+
+def test_excluded_experts_come_last_with_their_reason() -> None:
+    """The best expert is listed behind the worst when it must not be asked."""
+    found = recruited({"ada": profile((9, 10)), "bob": profile((1, 10))}, "ada", "bob", ada="down")
+    assert [(c.expert, c.excluded) for c in found] == [("bob", None), ("ada", "down")]
+
+
+@given(st.dictionaries(st.sampled_from("abc"), PROFILES, max_size=3), SKILLS, st.floats(0.1, 100))
+def test_predicted_correctness_is_never_certain(
+    profiles: dict[str, Profile], skills: SkillScores, strength: float
+) -> None:
+    """P(correct) lies strictly between 0 and 1 for every expert, whatever was measured."""
+    found = candidates(
+        "abc",
+        Profiles(experts=profiles),
+        MATH,
+        skills,
+        strength=strength,
+        usd_per_token=dict.fromkeys("abc", (0.0, 0.0)),
+        prompt_tokens=1,
+        excluded={},
+    )
+    assert len(found) == 3
+    assert all(0 < c.p_correct < 1 for c in found)
+
+
+@given(PROFILES, SKILLS, st.floats(0.1, 100), st.floats(0, 1), st.sampled_from(["math", "text", "sums", "words"]))
+def test_a_further_right_answer_never_lowers_the_prediction(
+    before: Profile, skills: SkillScores, strength: float, mean: float, where: str
+) -> None:
+    """Monotone in right answers: of an expert overall, in a category, in a skill."""
+    after = before.model_copy(
+        update={
+            "overall": before.overall.plus(True),
+            "categories": {n: c.plus(True) if n == where else c for n, c in before.categories.items()},
+            "skills": {n: c.plus(True) if n == where else c for n, c in before.skills.items()},
+        }
+    )
+    low, _ = predict(before, mean, MATH, skills, strength)
+    high, _ = predict(after, mean, MATH, skills, strength)
+    assert high >= low - 1e-12
