@@ -39,7 +39,11 @@ def serve(
     """Serve a configuration on this machine, in the foreground, until Ctrl-C or SIGTERM."""
     from deploy.foreground import run
 
-    raise typer.Exit(run(_load(config), port, out))
+    loaded = _load(config)
+    unset = {e.api_key_env for e in loaded.experts.values() if e.api_key_env} - os.environ.keys()
+    if unset:
+        _fail(f"set {', '.join(sorted(str(name) for name in unset))}: experts of {config} name it as their API key")
+    raise typer.Exit(run(loaded, port, out))
 
 
 @app.command()

@@ -16,30 +16,29 @@ from dataclasses import dataclass
 
 from experts.guard import STEERING_HEADERS, TOKEN_HEADER
 
-HEADERS_LIMIT_S = 10  # request line and headers must be there by then (slowloris)
+REQUEST_LIMIT_S = 10  # headers, and the body as far as it is buffered, must be there by then (slowloris)
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The public listener. `certificate` is a PEM file with key and chain; without it plain HTTP."""
+    """The public listener, plain HTTP: TLS is for a terminator in front."""
 
     host: str
     port: int
     router_app: str
     token: str
     max_body_bytes: int
-    certificate: str | None = None
 
 
 def edge_config(edge: Edge) -> str:
     """HAProxy configuration of the public frontend, to be loaded after Serve's own file."""
-    tls = f" ssl crt {edge.certificate} alpn http/1.1" if edge.certificate else ""
     strip = "\n".join(f"    http-request del-header {h.decode()}" for h in sorted(STEERING_HEADERS))
     return f"""\
 frontend symposium_public
-    bind {edge.host}:{edge.port}{tls}
+    bind {edge.host}:{edge.port}
     mode http
-    timeout http-request {HEADERS_LIMIT_S}s
+    timeout http-request {REQUEST_LIMIT_S}s
+    option http-buffer-request
     option http-ignore-probes
     http-request return status 404 {_body(_NOT_FOUND)} if {{ path,url_dec -m beg /-/ }}
     http-request return status 413 {_body(_TOO_LARGE)} if {{ req.body_size gt {edge.max_body_bytes} }}

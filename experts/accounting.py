@@ -39,7 +39,7 @@ class LegLedger:
         self._clock = clock
         self._capacity = capacity
         self._legs: OrderedDict[str, LegCount] = OrderedDict()
-        self._waiters: dict[str, asyncio.Event] = {}
+        self._waiters: dict[str, set[asyncio.Event]] = {}
 
     def http_opened(self, leg_id: str) -> None:
         self._put(leg_id, replace(self.get(leg_id) or LegCount(), http_open=True))
@@ -86,22 +86,30 @@ class LegLedger:
         """The leg once it is final, or as it stands after `wait_s` seconds; None if it never arrived."""
         leg = self.get(leg_id)
         if leg is None or not leg.final:
-            event = self._waiters.setdefault(leg_id, asyncio.Event())
+            event = asyncio.Event()
+            self._waiters.setdefault(leg_id, set()).add(event)
             try:
                 await asyncio.wait_for(event.wait(), wait_s)
             except TimeoutError:
                 pass
             finally:
-                self._waiters.pop(leg_id, None)
+                self._leave(leg_id, event)
         return self.get(leg_id)
 
     def _put(self, leg_id: str, leg: LegCount) -> None:
         self._legs[leg_id] = leg
         self._legs.move_to_end(leg_id)
-        if leg.final and (event := self._waiters.get(leg_id)) is not None:
-            event.set()
+        if leg.final:
+            for event in self._waiters.get(leg_id, ()):
+                event.set()
         while len(self._legs) > self._capacity:
             self._forget_one()
+
+    def _leave(self, leg_id: str, event: asyncio.Event) -> None:
+        waiters = self._waiters[leg_id]
+        waiters.discard(event)
+        if not waiters:
+            del self._waiters[leg_id]
 
     def _forget_one(self) -> None:
         oldest = next((key for key, leg in self._legs.items() if leg.final), None)

@@ -73,6 +73,12 @@ class Autoscaling(Spec):
     max_replicas: int = Field(ge=1)
     target_ongoing_requests: float = Field(default=32, gt=0)
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("min_replicas must not exceed max_replicas")
+        return self
+
 
 class Engine(Spec):
     """One vLLM engine, hosted by us as one Serve application.

@@ -22,14 +22,18 @@ class SSEParser:
     def feed(self, piece: bytes) -> list[bytes]:
         *lines, self._buffer = (self._buffer + piece).split(b"\n")
         events = [event for line in lines if (event := self._line(line.rstrip(b"\r"))) is not None]
-        if len(self._buffer) + sum(map(len, self._data)) > self._max:
-            raise OversizedEvent(self._max)
+        self._check(len(self._buffer) + sum(map(len, self._data)))
         return events
 
     def _line(self, line: bytes) -> bytes | None:
         if not line:
             data, self._data = self._data, []
+            self._check(sum(map(len, data)))
             return b"\n".join(data) if data else None
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
         return None
+
+    def _check(self, size: int) -> None:
+        if size > self._max:
+            raise OversizedEvent(self._max)

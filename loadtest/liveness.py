@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import signal
@@ -20,7 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from rich.console import Console
@@ -65,6 +66,12 @@ class Probe:
         self._base = served.internal_url + ENGINE_PATH
         self._client = httpx.AsyncClient(headers=served.internal_headers, timeout=10)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
     async def legs(self, count: int = 50) -> dict[str, dict[str, Any]]:
         response = await self._client.get(f"{self._base}/internal/legs/", params={"count": count})
         legs: dict[str, dict[str, Any]] = response.raise_for_status().json()
@@ -89,28 +96,32 @@ class Probe:
 
 async def disconnects(served: Served, count: int, console: Console) -> dict[str, Any]:
     """Runs `count` disconnects over all cases, one after the other, and sums up."""
-    probe = Probe(served)
+    async with Probe(served) as probe:
+        tokens_before = await probe.metric("vllm:generation_tokens_total")
+        settled_before = await _router_tokens(served)
+        left, ours = await _disconnect_all(served, probe, count, console)
+        theirs = await probe.metric("vllm:generation_tokens_total") - tokens_before
+        await asyncio.sleep(1.0)  # the router asks the host for what each cut leg used
+        settled = await _router_tokens(served) - settled_before
+    return _summary(left) | {"tokens": {"vllm_counter": theirs, "host_ledger": ours, "router_settled": settled}}
+
+
+async def _disconnect_all(served: Served, probe: Probe, count: int, console: Console) -> tuple[list[Left], int]:
+    """What each disconnect led to, and the output tokens of all their legs by the host's count."""
     cases = [
         Case(policy, stream, moment, headers)
         for (policy, stream), moment, headers in itertools.product(SHAPES, MOMENTS, STEERING)
     ]
-    before = await probe.metric("vllm:generation_tokens_total")
-    router_before = await _router_tokens(served)
-    known, left, ours = set(await probe.legs(1000)), [], 0
+    known, left, tokens = set(await probe.legs(1000)), [], 0
     for number in track(range(count), "disconnects", console=console):
         case = cases[number % len(cases)]
         closed_at = await _leave(served, case)
         gauge_ms = await _gauge_zero_ms(probe, closed_at) if number % GAUGE_EVERY == 0 else None
         legs = await probe.settled(known)
         known |= legs.keys()
-        ours += sum(leg["output_tokens"] for leg in legs.values())
+        tokens += sum(leg["output_tokens"] for leg in legs.values())
         left.append(Left(case, len(legs), *_after(closed_at, legs), gauge_ms))
-    theirs = await probe.metric("vllm:generation_tokens_total") - before
-    await asyncio.sleep(1.0)  # the router asks the host for what each cut leg used
-    router = await _router_tokens(served) - router_before
-    return _summary(left) | {
-        "tokens": {"vllm_counter": theirs, "host_ledger": ours, "router_settled": router},
-    }
+    return left, tokens
 
 
 def _after(closed_at: float, legs: dict[str, dict[str, Any]]) -> tuple[float | None, float | None]:
@@ -135,6 +146,8 @@ async def _leave(served: Served, case: Case) -> float:
         await asyncio.sleep(MIDDLE_S)
     closed_at = time.time()
     writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
     return closed_at
 
 

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from experts.spec import Engine, Expert, Name, Spec
 
 AUTO = "auto"
+MERGE_TAG = "tag:yaml.org,2002:merge"  # "<<"
 
 
 class RequestLimits(Spec):
@@ -75,7 +76,7 @@ class Policy(Spec):
     whose predicted correctness is below this share of the best one's.
     """
 
-    experts: tuple[Name, ...] | None = None
+    experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     max_experts: int = Field(default=3, ge=1, le=16)
     aggregate: Literal["auto", "single", "vote"] = "auto"
     enough: float = Field(default=0.85, ge=0, le=1)
@@ -130,6 +131,8 @@ def _engine_problems(config: Config) -> Iterator[str]:
             yield _unknown(f"experts.{name}.engine", expert.engine, config.engines)
         elif expert.lora is None and bases.setdefault(expert.engine, name) != name:
             yield f"experts.{name}: '{bases[expert.engine]}' already is the base model of {expert.engine}"
+        elif expert.lora is not None and name == expert.engine:
+            yield f"experts.{name}: an adapter must not have its engine's name: the engine serves its base by it"
     for engine in config.engines:
         if not any(e.engine == engine for e in config.experts.values()):
             yield f"engines.{engine}: no expert uses it; remove it or add one"
@@ -140,6 +143,8 @@ def _policy_problems(config: Config) -> Iterator[str]:
         if name in config.experts:
             yield f"policies.{name}: an expert has the same name; models must differ"
         for expert in policy.experts or ():
+            if (policy.experts or ()).count(expert) > 1:
+                yield f"policies.{name}.experts: '{expert}' is named twice"
             if expert not in config.experts:
                 yield _unknown(f"policies.{name}.experts", expert, config.experts)
 
@@ -164,15 +169,17 @@ def load(path: Path) -> Config:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except OSError as error:
         raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets bad scalars' own errors through
         raise ConfigError(path, [str(error)]) from error
     if not isinstance(raw, dict):
         raise ConfigError(path, ["the file must hold a mapping; start with `version: 1`"])
     try:
         config = Config.model_validate(_absolute(raw, path.parent))
+        missing = [f"{where}: no such file: {p}" for where, p in _files(config) if not Path(p).exists()]
     except ValidationError as error:
         raise ConfigError(path, _problems(error)) from error
-    missing = [f"{where}: no such file: {p}" for where, p in _files(config) if not Path(p).exists()]
+    except (OSError, ValueError) as error:
+        raise ConfigError(path, [f"a path cannot be one: {error}"]) from error
     if missing:
         raise ConfigError(path, missing)
     return config
@@ -184,6 +191,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == MERGE_TAG:
+                continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(

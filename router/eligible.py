@@ -28,36 +28,24 @@ def exclusions(
         up: whether each expert's server answers.
         prompt_tokens: tokens of this query's prompt for an expert; called only where bytes cannot tell.
     """
-    return {
-        name: reason
-        for name, expert in experts.items()
-        if (reason := _reason(query, name, expert, allowed, up, prompt_tokens)) is not None
-    }
-
-
-def _reason(
-    query: Query,
-    name: str,
-    expert: Expert,
-    allowed: Collection[str],
-    up: Mapping[str, bool],
-    prompt_tokens: Callable[[str], int],
-) -> str | None:
-    if name not in allowed:
-        return POLICY
-    can = expert.capabilities
-    if missing := query.needs.missing(can.tools, can.json_schema, can.images):
-        return missing[0]
-    if not _fits(query, expert, lambda: prompt_tokens(name)):
-        return CONTEXT
-    return None if up.get(name, False) else DOWN
-
-
-def _fits(query: Query, expert: Expert, prompt_tokens: Callable[[], int]) -> bool:
-    answer = query.max_tokens or 1
     # No tokenizer makes more tokens than bytes: most prompts need no counting.
-    most = query.prompt_bytes + BYTES_PER_MESSAGE_MARKERS * len(query.body["messages"])
-    return most + answer <= expert.context_tokens or prompt_tokens() + answer <= expert.context_tokens
+    most = query.prompt_bytes + BYTES_PER_MESSAGE_MARKERS * len(query.texts)
+
+    def fits(name: str, expert: Expert) -> bool:
+        room = expert.context_tokens - (query.max_tokens or 1)
+        return most <= room or prompt_tokens(name) <= room
+
+    def reason(name: str, expert: Expert) -> str | None:
+        if name not in allowed:
+            return POLICY
+        can = expert.capabilities
+        if missing := query.needs.missing(can.tools, can.json_schema, can.images):
+            return missing[0]
+        if not fits(name, expert):
+            return CONTEXT
+        return None if up.get(name, False) else DOWN
+
+    return {name: why for name, expert in experts.items() if (why := reason(name, expert)) is not None}
 
 
 def nobody(excluded: Mapping[str, str]) -> SymposiumError:

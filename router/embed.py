@@ -93,6 +93,8 @@ class MicroBatcher:
             self._on_batch(len(batch))
             try:
                 vectors = await loop.run_in_executor(self._thread, self._embed, [text for text, _ in batch])
+                if len(vectors) != len(batch):
+                    raise ValueError(f"the embedder made {len(vectors)} vectors of {len(batch)} texts")
             except Exception as error:  # noqa: BLE001  # whatever the model raises belongs to each query that asked
                 _resolve(batch, error=error)
             else:

@@ -81,7 +81,7 @@ def _export(model: CalibratedClassifierCV, data: _Data) -> Classifier:
     linear, (calibrator,) = calibrated.estimator, calibrated.calibrators
     weights, bias = linear.coef_, linear.intercept_
     if len(linear.classes_) == 2:  # one row decides between two: written out as two
-        weights, bias = np.vstack([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+        weights, bias = np.vstack([-weights, weights]), np.concatenate([-bias, bias])
     classifier = Classifier(
         labels=tuple(str(c) for c in model.classes_),
         weights=weights.astype(np.float32),

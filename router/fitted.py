@@ -5,20 +5,16 @@ NumPy's .npz without pickles: loading a file must never run code.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
+from experts.spec import Spec
 from router.classify import Classifier
 from router.skills import Vocabulary
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,44 +27,60 @@ class Fitted:
     report: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        meta = {
-            "format": FORMAT,
-            "embedder": self.embedder,
-            "labels": self.classifier.labels,
-            "temperature": self.classifier.temperature,
-            "skills": self.vocabulary.names,
-            "report": self.report,
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            path,
-            meta=np.array(json.dumps(meta)),
-            weights=self.classifier.weights,
-            bias=self.classifier.bias,
-            centroids=self.vocabulary.centroids,
+        meta = _Meta(
+            embedder=self.embedder,
+            labels=self.classifier.labels,
+            temperature=self.classifier.temperature,
+            skills=self.vocabulary.names,
+            report=self.report,
         )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                meta=np.array(meta.model_dump_json()),
+                weights=self.classifier.weights,
+                bias=self.classifier.bias,
+                centroids=self.vocabulary.centroids,
+            )
 
     @classmethod
     def load(cls, path: Path, embedder: str) -> Fitted:
-        """Raises ValueError with the remedy: missing, of another format, or fitted for another embedder."""
+        """Raises ValueError with the remedy: missing, damaged, of another format, or fitted for another embedder."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                meta = json.loads(str(file["meta"]))
-                arrays = {name: file[name] for name in ("weights", "bias", "centroids")}
+            found = _read(path)
         except FileNotFoundError as error:
             raise ValueError(f"{path}: no such file; run `symposium fit`") from error
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: not a file of `symposium fit` ({error})") from error
-        if meta.get("format") != FORMAT:
-            raise ValueError(f"{path}: format {meta.get('format')} is not {FORMAT}; run `symposium fit` again")
-        if meta["embedder"] != embedder:
+        except Exception as error:  # NumPy, zipfile and zlib raise a dozen kinds for a damaged file
+            raise ValueError(f"{path}: not a file of this version's `symposium fit` ({error}); run it") from error
+        if found.embedder != embedder:
             raise ValueError(
-                f"{path}: fitted for embedder '{meta['embedder']}', the configuration says '{embedder}'; "
+                f"{path}: fitted for embedder '{found.embedder}', the configuration says '{embedder}'; "
                 "run `symposium fit` again"
             )
-        return cls(
-            embedder=embedder,
-            classifier=Classifier(tuple(meta["labels"]), arrays["weights"], arrays["bias"], float(meta["temperature"])),
-            vocabulary=Vocabulary(tuple(meta["skills"]), arrays["centroids"]),
-            report=meta["report"],
-        )
+        return found
+
+
+class _Meta(Spec):
+    format: Literal[1] = 1
+    embedder: str
+    labels: tuple[str, ...]
+    temperature: Annotated[float, Field(gt=0)]
+    skills: tuple[str, ...]
+    report: dict[str, Any]
+
+
+def _read(path: Path) -> Fitted:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        meta = _Meta.model_validate_json(str(arrays["meta"]))
+        weights, bias, centroids = arrays["weights"], arrays["bias"], arrays["centroids"]
+    if weights.shape != (len(meta.labels), weights.shape[-1]) or bias.shape != (len(meta.labels),):
+        raise ValueError("labels and weights do not fit")
+    if centroids.shape != (len(meta.skills), weights.shape[-1]):
+        raise ValueError("skills and centroids do not fit")
+    return Fitted(
+        embedder=meta.embedder,
+        classifier=Classifier(meta.labels, weights, bias, meta.temperature),
+        vocabulary=Vocabulary(meta.skills, centroids),
+        report=meta.report,
+    )

@@ -23,7 +23,7 @@ def read(path: Path) -> list[LabelledQuestion]:
     """Raises ValueError naming file and line."""
     questions = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines, 1):

@@ -142,7 +142,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        content = self.choices[0].get("message", {}).get("content")
+        content = (self.choices[0].get("message") or {}).get("content")
         return content if isinstance(content, str) else ""
 
 

@@ -16,10 +16,10 @@ UNPROFILED_OUTPUT_TOKENS = 128.0
 
 
 def pool_mean(profiles: Profiles) -> float:
-    """Share of all calibration answers that were right; 0.5 when nothing was measured."""
+    """Share of all calibration answers that were right, by Laplace's rule: never certain; 0.5 when none was asked."""
     right = sum(p.overall.right for p in profiles.experts.values())
     asked = sum(p.overall.asked for p in profiles.experts.values())
-    return right / asked if asked else 0.5
+    return (right + 1) / (asked + 2)
 
 
 def predict(

@@ -36,9 +36,12 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether every hosted expert has answered a probe. Experts elsewhere do not hold us back."""
-        hosted = [n for n, e in self.config.experts.items() if e.engine is not None]
-        return all(self.watch.up[name] for name in hosted) and any(self.watch.up.values())
+        """Once every hosted expert has answered a probe, and as long as any expert is up.
+
+        Experts elsewhere do not hold the start back; one dead engine does not take the others off the network.
+        """
+        hosted = {n for n, e in self.config.experts.items() if e.engine is not None}
+        return hosted <= self.watch.seen and any(self.watch.up.values())
 
 
 def endpoints(config: Config, hosted_url: str, token: str) -> dict[str, Endpoint]:

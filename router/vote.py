@@ -6,52 +6,65 @@ correctness sums to more.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from router.records import Answer, Ballot, Reply
 
 MAX_SHORT_CHARS = 200  # longer texts agree only when they are the same text
-_MARKED = re.compile(
-    r"(?:final answer|answer)\s*(?:is|:|=)\s*(?P<rest>[^\n]+)|\\boxed\{(?P<box>[^{}]*)\}|####\s*(?P<hash>[^\n]+)",
-    re.IGNORECASE,
+MAX_MAGNITUDE = 50  # decimal places that a number is written out to
+_MARKS = (
+    re.compile(r"(?:final\s+)?answer[*_]{0,3}\s*(?:is|:|=)[\s:*_]*(?P<core>\S[^\n]*)", re.IGNORECASE),
+    re.compile(r"\\boxed\{(?P<core>[^{}]*)\}"),
+    re.compile(r"####\s*(?P<core>\S[^\n]*)"),
 )
-_LETTER = re.compile(r"^\(?([A-J])\)?[.:)]?(?:\s|$)")
-_NUMBER = re.compile(r"^[-+]?[$€£]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?%?$")
+_LETTER = re.compile(r"\(?([A-J])\)?[.:)]?")
+_LETTERED = re.compile(r"\(?([A-J])[).:]\s")  # "B) Paris": only behind a mark, where a choice is expected
+_NUMBER = re.compile(r"([-+]?)[$€£]?((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)([eE][-+]?\d{1,9})?(%?)")
 
 
 def extract(text: str) -> str:
     """The comparable core of an answer: the last marked answer, else the whole text, normalised.
 
-    Numbers compare by value ("1,000.0" = "1000"), choices by letter, short texts without case, surrounding
-    punctuation and spare blanks.
+    Numbers compare by value ("1,000.0" = "1000"; a percentage only with a percentage), choices by letter, short
+    texts without case, surrounding punctuation and spare blanks.
     """
-    marked = list(_MARKED.finditer(text))
-    core = next(g for g in marked[-1].groups() if g is not None) if marked else text
-    core = unicodedata.normalize("NFKC", core).strip().strip("*`_\"'").strip()
+    marked = [match for mark in _MARKS for match in mark.finditer(text)]
+    core = max(marked, key=lambda match: match.start())["core"] if marked else text
+    core = _plain(core).strip().strip("*`_\"'$").strip()
     if len(core) > MAX_SHORT_CHARS:
         return core
-    letter = _LETTER.match(core)
-    if letter and (marked or len(core) <= len(letter.group(0))):
-        return letter.group(1)
+    letter = _LETTER.fullmatch(core) or (_LETTERED.match(core) if marked else None)
+    if letter:
+        return letter[1]
     bare = core.rstrip(".!;,").strip()
     return _number(bare) or " ".join(bare.casefold().split())
 
 
+def _plain(text: str) -> str:
+    """Compatibility characters in their plain form (full-width digits, ligatures); 10² must not become 102."""
+    return "".join(
+        c
+        if unicodedata.decomposition(c).startswith(("<super>", "<sub>", "<fraction>"))
+        else unicodedata.normalize("NFKC", c)
+        for c in text.replace("\N{MINUS SIGN}", "-")
+    )
+
+
 def _number(text: str) -> str | None:
-    if not _NUMBER.match(text):
+    """A number's one spelling; None for what is none, or is too long to be written out."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
         return None
-    percent = "%" if text.endswith("%") else ""
-    try:
-        value = Decimal(text.rstrip("%").replace(",", "").translate({ord(c): None for c in "$€£"}))
-    except InvalidOperation:
+    sign, digits, exponent, percent = match.groups()
+    value = Decimal(sign + digits.replace(",", "") + (exponent or ""))
+    if not -MAX_MAGNITUDE < value.adjusted() < MAX_MAGNITUDE:
         return None
-    # "f" of a normalised value: 1E+3 and 1000.0 are the same text; the exponent is bounded first.
-    if not -50 < value.adjusted() < 50:
-        return text + percent
-    return format(value.normalize() + 0, "f") + percent
+    written = format(value, "f") if value else "0"
+    return (written.rstrip("0").rstrip(".") if "." in written else written) + percent
 
 
 def majority(replies: Sequence[Reply], p_correct: Mapping[str, float]) -> Answer:
@@ -65,11 +78,12 @@ def majority(replies: Sequence[Reply], p_correct: Mapping[str, float]) -> Answer
     for reply in replies:
         camps.setdefault(extract(reply.text), []).append(reply)
 
-    def strength(camp: Sequence[Reply]) -> tuple[int, float]:
-        return len(camp), sum(p_correct.get(r.expert, 0.0) for r in camp)
+    def trust(reply: Reply) -> float:
+        return p_correct.get(reply.expert, 0.0)
 
-    ranked = sorted(camps.items(), key=lambda item: strength(item[1]), reverse=True)
-    winner = max(ranked[0][1], key=lambda r: p_correct.get(r.expert, 0.0))
+    # Names and texts break the last ties: who answered first decides nothing.
+    ranked = sorted(camps.items(), key=lambda item: (-len(item[1]), -math.fsum(map(trust, item[1])), item[0]))
+    winner = min(ranked[0][1], key=lambda r: (-trust(r), r.expert))
     ballot = Ballot(
         answers=tuple((text[:MAX_SHORT_CHARS], tuple(r.expert for r in camp)) for text, camp in ranked),
         share=len(ranked[0][1]) / len(replies),

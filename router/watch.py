@@ -6,7 +6,7 @@ Thin shell: the rule is that `FAILURES_UNTIL_DOWN` probes in a row must fail, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Set
 from contextlib import asynccontextmanager
 
 from experts.client import Endpoint, ExpertClient
@@ -33,12 +33,18 @@ class Watch:
         for endpoint in endpoints.values():
             self._groups.setdefault(endpoint.base_url, []).append(endpoint)
         self._up = dict.fromkeys(endpoints, False)
+        self._seen: set[str] = set()
         self._waiting: dict[str, set[asyncio.Timeout]] = {name: set() for name in endpoints}
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def up(self) -> Mapping[str, bool]:
         return self._up
+
+    @property
+    def seen(self) -> Set[str]:
+        """Experts whose server has answered at least once."""
+        return self._seen
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._probe(group)) for group in self._groups.values()]
@@ -78,6 +84,7 @@ class Watch:
             if self._up[endpoint.expert] == alive:
                 continue
             self._up[endpoint.expert] = alive
+            self._seen.add(endpoint.expert)
             self._on_change(endpoint.expert, alive)
             if not alive:
                 for scope in self._waiting[endpoint.expert]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import openai
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -46,6 +47,12 @@ async def becomes_true(happened: Callable[[], bool]) -> None:
 
 def http_client(url: str, **options: Any) -> httpx.Client:
     return httpx.Client(base_url=url, timeout=PATIENCE_S, verify=NO_TLS, trust_env=False, **options)
+
+
+def openai_client(url: str, key: str = "none") -> openai.OpenAI:
+    """The official client of a server at `url`; to be closed. Repeats nothing by itself."""
+    http = openai.DefaultHttpxClient(verify=NO_TLS, trust_env=False)
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=PATIENCE_S, http_client=http)
 
 
 class _Server(uvicorn.Server):
@@ -127,9 +134,9 @@ def raw_post(url: str, body: object, headers: Mapping[str, str] | None = None) -
         yield line
 
 
-def sse_events(text: str) -> list[dict[str, Any]]:
+def sse_events(response: httpx.Response) -> list[dict[str, Any]]:
     """The chunks of a stream, which must end in [DONE]."""
-    *data, done, rest = text.split("\n\n")
+    *data, done, rest = response.text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
     return [json.loads(line.removeprefix("data: ")) for line in data]
 

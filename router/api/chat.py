@@ -80,14 +80,10 @@ class ChatCompletions:
         except ClientGone:
             ending.outcome, ending.status = "cancelled", CLIENT_CLOSED
         except SymposiumError as error:
-            ending.outcome = "refused" if error.status < 500 else "failed"
-            ending.status = error.status
-            await send_error(send, error)
+            await _end_with(error, send, ending)
         except Exception:  # the outermost shell: recorded, and answered in OpenAI's shape
             log.exception("unexpected error")
-            ending.outcome, ending.status = "failed", 500
-            if not ending.started:
-                await send_error(send, InternalError("Internal error.", code="internal_error"))
+            await _end_with(InternalError("Internal error.", code="internal_error"), send, ending)
         except BaseException:  # Serve cancels this task when the client is gone
             ending.outcome, ending.status = "cancelled", CLIENT_CLOSED
             raise
@@ -140,6 +136,12 @@ class ChatCompletions:
 
 
 _STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
+
+async def _end_with(error: SymposiumError, send: Send, ending: _Ending) -> None:
+    ending.outcome, ending.status = ("refused" if error.status < 500 else "failed"), error.status
+    if not ending.started:
+        await send_error(send, error)
 
 
 def _headers(decision: Decision, answered: list[str]) -> dict[str, str]:

@@ -21,17 +21,18 @@ CONTROL_FIELDS: Final = frozenset(
         "echo", "use_beam_search", "logits_processors", "session_id",
     }
 )  # fmt: skip
+TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal"})
 OURS: Final = frozenset({"model", "stream", "stream_options", "symposium"})
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     type: str
     text: str | None = None
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[_Part] | None = None
 
@@ -41,23 +42,23 @@ class _Message(BaseModel):
         return "\n".join(part.text for part in self.content or () if part.text is not None)
 
     def has_images(self) -> bool:
-        return not isinstance(self.content, str) and any(p.type != "text" for p in self.content or ())
+        return not isinstance(self.content, str) and any(p.type not in TEXT_PARTS for p in self.content or ())
 
 
 class _StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     include_usage: bool = False
 
 
 class _Extension(BaseModel):
     """Our own object in the body."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     explain: bool = False
 
 
 class _ResponseFormat(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     type: Literal["text", "json_object", "json_schema", "structural_tag", "grammar"]
 
 
@@ -96,8 +97,7 @@ def parse_chat(raw: bytes, request_id: str, limits: RequestLimits) -> Query:
         chat = _Chat.model_validate(body)
     except ValidationError as error:
         raise _bad(error) from error
-    max_tokens = chat.max_completion_tokens or chat.max_tokens
-    _check_bounds(chat, max_tokens, limits)
+    _check_bounds(chat, limits)
     return Query(
         request_id=request_id,
         model=chat.model,
@@ -105,7 +105,7 @@ def parse_chat(raw: bytes, request_id: str, limits: RequestLimits) -> Query:
         body={key: value for key, value in body.items() if key not in OURS},
         needs=_needs(chat),
         texts=tuple(m.text() for m in chat.messages),
-        max_tokens=max_tokens,
+        max_tokens=chat.max_completion_tokens or chat.max_tokens,
         stream=bool(chat.stream),
         include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
         explain=bool(chat.symposium and chat.symposium.explain),
@@ -115,7 +115,8 @@ def parse_chat(raw: bytes, request_id: str, limits: RequestLimits) -> Query:
 def _json_object(raw: bytes) -> JsonObject:
     try:
         body: Any = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        orjson.dumps(body)  # what is read deeper or larger than can be written must not fail later
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
@@ -123,7 +124,7 @@ def _json_object(raw: bytes) -> JsonObject:
 
 
 def _refuse_control_fields(body: JsonObject) -> None:
-    for name in CONTROL_FIELDS & body.keys():
+    for name in sorted(CONTROL_FIELDS & body.keys()):
         raise BadRequest(
             f"'{name}' is set by the server and not accepted from clients; leave it out.",
             code="unsupported_parameter",
@@ -132,7 +133,8 @@ def _refuse_control_fields(body: JsonObject) -> None:
 
 
 def _bad(error: ValidationError) -> BadRequest:
-    first = error.errors(include_url=False, include_input=False)[0]
+    # Of a union every branch complains: the deepest complaint is about the branch that was meant.
+    first = max(error.errors(include_url=False, include_input=False), key=lambda e: len(e["loc"]))
     names = [str(part) for part in first["loc"] if not _is_union_branch(part)]
     param = ".".join(names)
     if first["type"] == "missing":
@@ -145,12 +147,13 @@ def _is_union_branch(part: int | str) -> bool:
     return isinstance(part, str) and (part == "str" or "[" in part)
 
 
-def _check_bounds(chat: _Chat, max_tokens: int | None, limits: RequestLimits) -> None:
+def _check_bounds(chat: _Chat, limits: RequestLimits) -> None:
     for param, value, most in (
         ("messages", len(chat.messages), limits.max_messages),
         ("n", chat.n or 1, limits.max_n),
-        ("max_completion_tokens" if chat.max_completion_tokens else "max_tokens", max_tokens or 1, limits.max_tokens),
-    ):  # fmt: skip
+        ("max_tokens", chat.max_tokens or 1, limits.max_tokens),
+        ("max_completion_tokens", chat.max_completion_tokens or 1, limits.max_tokens),
+    ):
         if value > most:
             raise BadRequest(f"'{param}' must be at most {most}.", code="invalid_value", param=param)
     for index, message in enumerate(chat.messages):

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from loadtest.liveness import disconnects
-from loadtest.server import REPOSITORY, Served, serving
+from loadtest.server import REPOSITORY, serving
 
 pytestmark = pytest.mark.engine
 CASES = 24  # four shapes, two moments, three kinds of headers: each once
@@ -24,10 +24,3 @@ def test_every_way_of_leaving_ends_every_leg(tmp_path_factory: pytest.TempPathFa
     assert report["with_a_leg_under_way"] > CASES / 2
     tokens = report["tokens"]
     assert tokens["host_ledger"] == tokens["vllm_counter"] == tokens["router_settled"] > 0
-
-
-def test_legs_are_listed_only_inside(served: Served) -> None:
-    """The ledger that the test above reads is not a public path."""
-    import httpx
-
-    assert httpx.get(f"{served.url}/internal/legs/").status_code == 404

@@ -83,7 +83,7 @@ def test_an_engine_that_dies_in_the_middle_of_a_stream_ends_it_with_an_error_eve
 def test_stopping_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     """On SIGTERM and Ctrl-C the command ends with 0, and so does every process, port and folder it made."""
     folders = set(Path("/tmp").glob("symposium-*"))
-    with serving(REPOSITORY / "configs" / "quickstart.yaml", tmp_path / "serve.log") as running:
+    with serving(REPOSITORY / "loadtest" / "liveness.yaml", tmp_path / "serve.log") as running:
         everyone = running.processes()
         made = set(Path("/tmp").glob("symposium-*")) - folders
         port = httpx.URL(running.url).port

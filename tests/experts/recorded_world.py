@@ -12,7 +12,7 @@ import httpx
 import openai
 
 from experts.recorded_book import Behaviour
-from tests.support import CHAT, NO_TLS, PATIENCE_S, Recorded, eventually, raw_post, recorded
+from tests.support import CHAT, Recorded, eventually, openai_client, raw_post, recorded
 
 QUESTION = "What is 6 × 7?\nAnswer with a number."
 ANSWER = "Six times seven — as everyone knows — is 42. ✓"
@@ -33,15 +33,8 @@ class Running:
     def http(self) -> httpx.Client:
         return self.server.http
 
-    @contextmanager
-    def openai(self, key: str = "none") -> Iterator[openai.OpenAI]:
-        with (
-            httpx.Client(verify=NO_TLS, trust_env=False) as http,
-            openai.OpenAI(
-                base_url=f"{self.server.url}/v1", api_key=key, max_retries=0, timeout=PATIENCE_S, http_client=http
-            ) as client,
-        ):
-            yield client
+    def openai(self, key: str = "none") -> openai.OpenAI:
+        return openai_client(self.server.url, key)
 
     def post(self, body: object) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

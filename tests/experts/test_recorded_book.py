@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from experts.recorded import build_app
-from experts.recorded_book import Answer, AnswerBook, Behaviour
+from experts.recorded import build_app, main
+from experts.recorded_book import SCHEMA, Answer, AnswerBook, Behaviour
 from tests.experts.recorded_world import ANSWER, ROWS, Running, ask, serving
-from tests.support import CHAT, PATIENCE_S, eventually
+from tests.support import CHAT, PATIENCE_S, bound, eventually, http_client
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +70,12 @@ def test_the_models_of_the_book_are_listed(plain: Running) -> None:
 
 def test_with_a_key_only_health_is_open() -> None:
     """With a key, everything but /health answers 401 to whoever does not send exactly that key."""
-    with serving({}, "secret-1") as running:
-        assert running.http.get("/health").status_code == 200
-        assert running.http.get("/internal/legs").status_code == 401
+    with serving({}, "secret-1") as running, http_client(running.server.url) as http:
+        assert http.get("/health").status_code == 200
+        assert http.get("/internal/legs").status_code == 401
         for key in ("secret-2", "secret-11", "secret-", "ä"):
             header = {b"authorization": f"Bearer {key}".encode()}
-            assert running.http.get("/v1/models", headers=header).status_code == 401
+            assert http.get("/v1/models", headers=header).status_code == 401
         with running.openai("wrong") as client, pytest.raises(openai.AuthenticationError):
             client.chat.completions.create(**ask())
         with running.openai("secret-1") as client:
@@ -106,7 +106,7 @@ def test_the_command_serves_a_parquet_file(tmp_path: Path) -> None:
     rows = zip(*ROWS, strict=True)
     pq.write_table(pa.table(dict(zip(("question", "model", "said", "output_tokens"), rows, strict=True))), book)
     yaml.write_text("fool: {fail_always: true, fail_status: 429}\n")
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with bound() as free:
         port = free.getsockname()[1]
     files = ["--book", str(book), "--column", "answer=said", "--behaviours", str(yaml)]
     command = [sys.executable, "-m", "experts.recorded", *files, "--port", str(port)]
@@ -119,10 +119,20 @@ def test_the_command_serves_a_parquet_file(tmp_path: Path) -> None:
             assert httpx.post(url + CHAT, json=ask(model="fool"), timeout=PATIENCE_S).status_code == 429
         finally:
             process.terminate()
+
+
+def test_the_command_refuses_what_it_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown key in the behaviours ends the command with code 2 and names the key."""
+    book, yaml = tmp_path / "book.parquet", tmp_path / "behaviours.yaml"
+    pq.write_table(pa.Table.from_pylist([], schema=SCHEMA), book)
     yaml.write_text("fool: {fail_allways: true}\n")
-    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
-    assert refused.returncode == 2
-    assert "fail_allways" in refused.stderr
+    monkeypatch.setattr("sys.argv", ["recorded", "--book", str(book), "--behaviours", str(yaml), "--port", "1"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "fail_allways" in capsys.readouterr().err
 
 
 def answers(url: str) -> bool:

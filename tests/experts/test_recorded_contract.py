@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experts.recorded_book import Answer
+from experts.recorded_book import Answer, Behaviour
 from tests.experts.recorded_world import ANSWER, QUESTION, Running, ask, serving
 from tests.support import said, sse_events
 
@@ -166,7 +166,6 @@ def test_a_token_limit_shortens_the_answer(plain: Running, limit: str) -> None:
     assert plain.post(ask(**{limit: 12})).json()["choices"][0]["finish_reason"] == "stop"
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.text(), st.integers(1, 60), st.integers(1, 9))
 def test_pieces_join_to_the_text(text: str, tokens: int, chunk: int) -> None:
     """However an answer is cut into chunks of tokens, no character is lost or doubled."""
@@ -175,7 +174,7 @@ def test_pieces_join_to_the_text(text: str, tokens: int, chunk: int) -> None:
     assert "".join(map(answer.piece, ends, ends[1:])) == text
 
 
-def test_tokens_per_chunk_makes_fewer_larger_sse_events() -> None:
+def test_tokens_per_chunk_makes_fewer_larger_events() -> None:
     """Several tokens may share one event; the text stays whole."""
     with serving({"sage": Behaviour(tokens_per_chunk=5)}) as running:
         chunks = sse_events(running.post(ask(stream=True)))

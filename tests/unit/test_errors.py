@@ -28,9 +28,7 @@ def test_each_error_knows_its_answer(
     """Status, OpenAI's error object, and whether the openai client may send the same request again."""
     error = kind("No.", code="some_code", param="n")
     assert error.status == status
-    assert error.body() == {
-        "error": {"message": "No.", "type": openai_type, "param": "n", "code": "some_code"}
-    }
+    assert error.body() == {"error": {"message": "No.", "type": openai_type, "param": "n", "code": "some_code"}}
     headers = {"x-should-retry": retry} | ({} if after is None else {"retry-after": after})
     assert error.headers() == headers
 

@@ -43,9 +43,7 @@ def test_up_to_max_experts_that_are_not_hopeless_vote() -> None:
         (Policy(min_share=0.9), PANEL, Needs(), "others_too_weak"),
     ],
 )
-def test_one_expert_is_enough(
-    policy: Policy, candidates: list[Candidate], needs: Needs, reason: str
-) -> None:
+def test_one_expert_is_enough(policy: Policy, candidates: list[Candidate], needs: Needs, reason: str) -> None:
     """The best answers alone, with the reason; all others may step in, best first."""
     found = plan(policy, candidates, SURE, needs, "dan")
     assert found is not None

@@ -141,7 +141,8 @@ def test_a_wrong_content_part_is_named(part: dict[str, Any]) -> None:
 @pytest.mark.parametrize("field", sorted(CONTROL_FIELDS))
 def test_fields_that_steer_an_engine_are_refused(field: str) -> None:
     """Control fields are the server's, whatever their value."""
-    for value in (None, 1, {}):
+    values: list[Any] = [None, 1, {}]
+    for value in values:
         error = refused(**{field: value})
         assert (error.param, error.code) == (field, "unsupported_parameter")
 
@@ -253,11 +254,10 @@ def answered(raw: bytes) -> None:
     """A body is a query that can be sent on, or the client's mistake; anything else comes out as it is."""
     try:
         query = parse_chat(raw, "req_1", LIMITS)
-    except BadRequest as error:
-        assert orjson.dumps(error.body())
-    else:
-        assert orjson.loads(orjson.dumps(query.body)) == query.body
-        assert query.prompt_bytes >= 0
+    except BadRequest:
+        return
+    assert orjson.loads(orjson.dumps(query.body)) == query.body
+    assert query.prompt_bytes >= 0
 
 
 @given(st.sampled_from(FIELDS), JSON)

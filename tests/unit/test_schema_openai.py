@@ -32,7 +32,7 @@ def sent(call: Say) -> Query:
         bodies.append(request.read())
         return httpx.Response(400, json={"error": {"message": "seen", "type": "x", "param": None, "code": None}})
 
-    transport = httpx.Client(transport=httpx.MockTransport(answer))
+    transport: Any = httpx.Client(transport=httpx.MockTransport(answer))
     client = openai.OpenAI(base_url="http://x.test/v1", api_key="k", max_retries=0, http_client=transport)
     with client, pytest.raises(openai.BadRequestError, match="seen"):
         call(client)

@@ -117,7 +117,9 @@ def test_a_tie_goes_to_the_more_trusted_camp() -> None:
 
 def test_the_answer_carries_what_its_expert_said_beside_the_text() -> None:
     """Choices and extra fields are the winner's own, unchanged."""
-    one = Reply("ada", "leg", ({"index": 0, "message": {"content": "x"}, "weird": 1},), reply("a", "").usage, 1.0, {"k": 2})
+    one = Reply(
+        "ada", "leg", ({"index": 0, "message": {"content": "x"}, "weird": 1},), reply("a", "").usage, 1.0, {"k": 2}
+    )
     answer = majority([one], {})
     assert answer.choices is one.choices
     assert answer.extra == {"k": 2}

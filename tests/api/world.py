@@ -1,0 +1,193 @@
+"""A whole router without Ray and engines: real HTTP before and behind it, recorded experts, a tiny embedder.
+
+The experts are named by what they are like; each policy convenes the ones that one rule is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+
+from experts.recorded_book import Behaviour
+from router.api.app import build_app
+from router.classify import Classifier
+from router.config import Config
+from router.fitted import Fitted
+from router.profiles import Count, Profile, Profiles
+from router.service import endpoints, open_service
+from router.skills import Vocabulary
+from tests.support import Recorded, bound, eventually, http_client, on_a_port
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KEY_ENV = "SYMPOSIUM_TEST_KEY"  # the experts' own key, which the router finds in its environment
+KEY = "sk-of-the-experts"
+
+SUM, WHO, ODD = "What is 6 + 7?", "Who wrote Faust?", "Sing a song."
+SONG = "La, la, " * 50
+ROWS = [
+    (SUM, "ant", "The answer is 13.", 6),
+    (SUM, "bee", "13", 1),
+    (SUM, "cat", "Answer: 14", 3),
+    (SUM, "dog", "Who knows", 2),
+    (WHO, "ant", "Goethe did.", 4),
+    (ODD, "cat", "La.", 2),
+    *((SUM, name, "The answer is 13.", 6) for name in ("mute", "numb", "torn", "stuck", "late", "tiny", "tooled")),
+    *((SUM, name, SONG, 200) for name in ("slow1", "slow2", "slow3")),
+]
+SLOW = Behaviour(tokens_per_s=5)
+BEHAVIOURS = {
+    "mute": Behaviour(fail_always=True, fail_status=500),
+    "numb": Behaviour(fail_always=True, fail_status=503),
+    "torn": Behaviour(drop_after_tokens=2),
+    "stuck": Behaviour(stall_after_tokens=2),
+    "late": Behaviour(ttft_s=3600),
+    "slow1": SLOW,
+    "slow2": SLOW,
+    "slow3": SLOW,
+}
+# expert -> (right sums, right people) of 100 each
+KNOWS = {
+    "ant": (60, 97),
+    "bee": (55, 40),
+    "cat": (50, 30),
+    "dog": (45, 20),
+    "gone": (70, 20),
+    "mute": (80, 50),
+    "numb": (75, 50),
+    "late": (80, 50),
+}
+POLICIES: dict[str, dict[str, Any]] = {
+    "auto": {"experts": ["ant", "bee", "cat", "dog", "gone"], "description": "three of five"},
+    "solo": {"experts": ["ant", "bee"], "max_experts": 1},
+    "hurt": {"experts": ["mute", "ant"], "max_experts": 1},
+    "hurried": {"experts": ["late", "ant"], "max_experts": 1},
+    "lost": {"experts": ["mute", "numb", "ant"], "max_experts": 1},
+    "dead": {"experts": ["mute", "numb"]},
+    "limping": {"experts": ["mute", "ant", "bee", "cat"]},
+    "slowly": {"experts": ["slow1", "slow2", "slow3"]},
+    "handy": {"experts": ["ant", "tooled"]},
+}
+
+
+class KeywordEmbedder:
+    """Sums, people and the rest are three directions: what a text is about is in its letters."""
+
+    name = "keywords"
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        axes = [0 if "+" in text else 1 if "Who" in text else 2 for text in texts]
+        return np.eye(3, dtype=np.float32)[axes]
+
+
+def fitted() -> Fitted:
+    return Fitted(
+        embedder=KeywordEmbedder.name,
+        classifier=Classifier(
+            labels=("people", "sums"),
+            weights=np.array([[0, 6, 0], [6, 0, 0]], dtype=np.float32),
+            bias=np.zeros(2, dtype=np.float32),
+            temperature=1.0,
+        ),
+        vocabulary=Vocabulary(("addition", "authors"), np.eye(3, dtype=np.float32)[:2]),
+        report={},
+    )
+
+
+def profiles() -> Profiles:
+    def profile(sums: int, people: int) -> Profile:
+        counts = Count(right=sums, asked=100), Count(right=people, asked=100)
+        return Profile(
+            version="1",
+            overall=Count(right=sums + people, asked=200),
+            categories=dict(zip(("sums", "people"), counts, strict=True)),
+            skills=dict(zip(("addition", "authors"), counts, strict=True)),
+            mean_output_tokens=5,
+        )
+
+    return Profiles(experts={name: profile(*knows) for name, knows in KNOWS.items()})
+
+
+def config(folder: Path, url: str, gone: str, server: Mapping[str, Any] | None = None) -> Config:
+    """The configuration over recorded experts at `url`; nobody listens at `gone`."""
+    fitted().save(folder / "fitted.npz")
+    (folder / "profiles.json").write_text(profiles().model_dump_json())
+    expert = {
+        "context_tokens": 4096,
+        "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2},
+        "api_key_env": KEY_ENV,
+    }
+    special: dict[str, dict[str, Any]] = {
+        "gone": {"base_url": f"{gone}/v1"},
+        "tiny": {"context_tokens": 60, "bytes_per_token": 1},
+        "tooled": {"capabilities": {"tools": True}},
+        "stuck": {"limits": {"first_byte_s": 0.5, "total_s": 0.5}},
+        "late": {"limits": {"first_byte_s": 0.2}},
+    }
+    names = dict.fromkeys([*(model for _, model, _, _ in ROWS), "gone"])
+    raw = {
+        "version": 1,
+        "server": server or {"limits": {"max_tokens": 4096, "max_body_bytes": 65_536}},
+        "experts": {n: expert | {"base_url": f"{url}/v1", "model": n} | special.get(n, {}) for n in names},
+        "routing": {
+            "embedder": {"model": KeywordEmbedder.name},
+            "fitted": str(folder / "fitted.npz"),
+            "profiles": str(folder / "profiles.json"),
+            "general_expert": "cat",
+        },
+        "policies": POLICIES,
+    }
+    return Config.model_validate(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A running router over recorded experts."""
+
+    url: str
+    http: httpx.Client
+    experts: Recorded
+
+    def post(self, body: object, **headers: str) -> httpx.Response:
+        return self.http.post("/v1/chat/completions", json=body, headers=headers)
+
+    def explained(self, model: str, text: str = SUM, **options: Any) -> dict[str, Any]:
+        """The decision behind an answer."""
+        found: dict[str, Any] = self.post(ask(model, text, symposium={"explain": True}, **options)).json()["symposium"]
+        return found
+
+    def legs(self, key: str, *models: str) -> int:
+        """The sum of a count over the recorded experts (all of them when none is named)."""
+        found = self.experts.http.get("/internal/legs").json()
+        return sum(found[model][key] for model in models or found)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A counter or gauge of the router, summed over the labels that are not given."""
+        total = 0.0
+        for line in self.http.get("/metrics").text.splitlines():
+            if line.partition("{")[0].split(" ")[0] == name and all(f'{k}="{v}"' in line for k, v in labels.items()):
+                total += float(line.rsplit(" ", 1)[1])
+        return total
+
+
+@contextmanager
+def routing(folder: Path, experts: Recorded, server: Mapping[str, Any] | None = None) -> Iterator[World]:
+    """A router over recorded experts, once it has seen all of them that are up."""
+    with bound() as closed:
+        settings = config(folder, experts.url, f"http://127.0.0.1:{closed.getsockname()[1]}", server)
+        app = build_app(lambda: open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()))
+        with on_a_port(app) as url, http_client(url) as http:
+            world = World(url, http, experts)
+            eventually(lambda: world.metric("symposium_expert_up") == len(settings.experts) - 1)
+            yield world
+
+
+def ask(model: str = "auto", text: object = SUM, **options: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": text}], **options}

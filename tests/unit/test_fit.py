@@ -1,0 +1,143 @@
+"""Fitting both stages: the exported arrays give scikit-learn's probabilities; figures by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from router.fit import FOLDS, REGULARISATION, expected_calibration_error, fit
+from router.fitted import Fitted
+from router.questions import LabelledQuestion
+from router.skills import infer
+
+DIMENSIONS = 8
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other make so small a problem ten times slower."""
+    with threadpool_limits(1):
+        yield
+
+
+class Cloud:
+    """An embedder by skill: the texts `<skill> <number>` lie around the skill's own direction."""
+
+    name = "cloud"
+
+    def __init__(self, spread: float) -> None:
+        self._spread = spread
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = []
+        for text in texts:
+            skill, number = text.split()
+            centre = np.random.default_rng(sum(skill.encode())).normal(size=DIMENSIONS)
+            noise = np.random.default_rng([sum(skill.encode()), int(number)]).normal(size=DIMENSIONS)
+            rows.append(centre + self._spread * noise)
+        vectors = np.array(rows)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def questions(skills: dict[str, str], wordings: int = 10, each: int = 2) -> list[LabelledQuestion]:
+    """`each` questions of every wording of every skill; `skills` is skill -> category."""
+    return [
+        LabelledQuestion(
+            question=f"{skill} {wording * each + i}", answer="x", category=category, skill=skill,
+            group=f"{skill}-{wording}",
+        )
+        for skill, category in skills.items()
+        for wording in range(wordings)
+        for i in range(each)
+    ]  # fmt: skip
+
+
+TWO = {"sums": "math", "words": "text"}
+FOUR = {"sums": "math", "products": "math", "words": "text", "dates": "time"}
+
+
+@pytest.mark.parametrize("skills", [TWO, FOUR], ids=["two categories", "three categories"])
+def test_the_exported_probabilities_are_scikit_learns(skills: dict[str, str]) -> None:
+    """Every question gets the probabilities that scikit-learn's own calibrated model gives it, label by label."""
+    asked, embed = questions(skills), Cloud(spread=0.8)
+    fitted = fit(asked, embed, seed=3)
+    vectors = embed([q.question for q in asked])
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=3)
+    splits = list(folds.split(vectors, [q.skill for q in asked], [q.group for q in asked]))
+    linear = LogisticRegression(C=REGULARISATION, max_iter=2000)
+    theirs = CalibratedClassifierCV(linear, method="temperature", cv=splits, ensemble=False)
+    theirs.fit(vectors, [q.category for q in asked])
+    ours = np.array([fitted.classifier.probabilities(v) for v in vectors])
+    assert fitted.classifier.labels == tuple(theirs.classes_)
+    np.testing.assert_allclose(ours, theirs.predict_proba(vectors), atol=1e-4)
+
+
+def test_a_skills_centroid_is_the_mean_direction_of_its_questions() -> None:
+    """Rows of length 1, in the order of the names; a question is nearest to its own skill."""
+    embed = Cloud(spread=0.2)
+    vocabulary = fit(questions(FOUR), embed).vocabulary
+    assert vocabulary.names == ("dates", "products", "sums", "words")
+    mean = embed([q.question for q in questions({"sums": "math"})]).mean(axis=0)
+    np.testing.assert_allclose(vocabulary.centroids[2], mean / np.linalg.norm(mean), atol=1e-6)
+    scores = infer(vocabulary, embed(["words 99"])[0], floor=0.5, max_skills=1)
+    assert list(scores.weights) == ["words"]
+
+
+def test_the_report_has_figures_of_wordings_never_seen() -> None:
+    """Clear clouds are told apart, mixed ones are not; counts are those of the questions."""
+    clear, mixed = fit(questions(FOUR), Cloud(0.1)).report, fit(questions(FOUR), Cloud(20.0)).report
+    assert (clear["questions"], clear["wordings"]) == (80, 40)
+    assert clear["category_accuracy"] == clear["skill_accuracy"] == 1.0
+    assert mixed["category_accuracy"] < 0.9
+    assert mixed["skill_accuracy"] < 0.6
+    assert 0 <= clear["category_ece"] <= 1
+    percentiles = list(clear["nearest_cosine_percentiles"].values())
+    assert percentiles == sorted(percentiles)
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    """Training is reproducible, and the file holds all of it."""
+    one, two = (fit(questions(FOUR), Cloud(0.5), seed=7) for _ in range(2))
+    np.testing.assert_array_equal(one.classifier.weights, two.classifier.weights)
+    assert (one.report, one.classifier.temperature) == (two.report, two.classifier.temperature)
+    one.save(tmp_path / "f.npz")
+    assert Fitted.load(tmp_path / "f.npz", "cloud").report == two.report
+
+
+def test_one_category_cannot_be_told_apart() -> None:
+    """At least two are needed."""
+    with pytest.raises(ValueError, match="at least two categories"):
+        fit(questions({"sums": "math"}), Cloud(0.1))
+
+
+def test_too_few_wordings_are_named() -> None:
+    """Every fold needs a wording of its own; questions without a group are each a wording."""
+    few = questions({"sums": "math"}) + questions({"words": "text"}, wordings=4)
+    with pytest.raises(ValueError, match="category 'text' has 4 wordings"):
+        fit(few, Cloud(0.1))
+    alone = [q.model_copy(update={"group": None}) for q in few]
+    assert fit(alone, Cloud(0.1)).report["wordings"] == len(alone)
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
+def test_a_rare_skill_of_a_common_category_is_no_obstacle() -> None:
+    """Only categories need wordings in every fold: a skill with one wording is fitted like the others."""
+    rare = [*questions(FOUR), *questions({"roots": "math"}, wordings=1, each=1)]
+    assert "roots" in fit(rare, Cloud(0.1)).vocabulary.names
+
+
+def test_the_calibration_error_of_a_known_case() -> None:
+    """Two bins with half of the answers each and gaps of 0.45: 0.45; confidence 1 lies in the last bin."""
+    confidence = np.array([0.95, 0.95, 0.55, 0.55])
+    assert expected_calibration_error(confidence, np.array([True, False, True, True])) == pytest.approx(0.45)
+    assert expected_calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0.0
+    assert expected_calibration_error(np.array([1.0, 1.0]), np.array([False, False])) == 1.0
+    assert expected_calibration_error(np.array([0.75] * 4), np.array([True, True, True, False])) == 0.0

@@ -1,0 +1,131 @@
+"""The fitted file: round trip, and a remedy for every file that is another one."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from router.classify import Classifier
+from router.fitted import Fitted
+from router.skills import Vocabulary
+
+META: dict[str, Any] = {
+    "format": 1, "embedder": "minilm", "labels": ["a", "b"], "temperature": 1.5, "skills": ["s"], "report": {"x": 1},
+}  # fmt: skip
+
+
+def fitted() -> Fitted:
+    """Two categories, one skill, three dimensions."""
+    rng = np.random.default_rng(0)
+    weights, bias = rng.normal(size=(2, 3)).astype(np.float32), np.array([0.5, -0.5], dtype=np.float32)
+    centroids = np.array([[1, 0, 0]], dtype=np.float32)
+    return Fitted("minilm", Classifier(("a", "b"), weights, bias, 1.5), Vocabulary(("s",), centroids), {"x": 1})
+
+
+def write_arrays(path: Path, **changes: Any) -> None:
+    """A fitted file with other contents than `save` writes."""
+    arrays: dict[str, Any] = {"weights": np.zeros((2, 3)), "bias": np.zeros(2), "centroids": np.zeros((1, 3))}
+    arrays |= {"meta": np.array(json.dumps(META))} | changes
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+
+
+def write_one_array(path: Path) -> None:
+    """NumPy's format for a single array, which is no archive."""
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+@pytest.mark.parametrize("name", ["fitted.npz", "deep/down/fitted.npz", "fitted", "fitted.bin"])
+def test_what_was_saved_is_what_is_loaded(tmp_path: Path, name: str) -> None:
+    """At the very path that was given; labels, arrays, temperature and report are the same."""
+    made = fitted()
+    made.save(tmp_path / name)
+    found = Fitted.load(tmp_path / name, "minilm")
+    assert (found.embedder, found.report) == (made.embedder, made.report)
+    assert (found.classifier.labels, found.classifier.temperature) == (("a", "b"), 1.5)
+    assert found.vocabulary.names == ("s",)
+    np.testing.assert_array_equal(found.classifier.weights, made.classifier.weights)
+    np.testing.assert_array_equal(found.classifier.bias, made.classifier.bias)
+    np.testing.assert_array_equal(found.vocabulary.centroids, made.vocabulary.centroids)
+
+
+def test_a_missing_file_says_what_to_run(tmp_path: Path) -> None:
+    """The remedy is in the message."""
+    with pytest.raises(ValueError, match="no such file; run `symposium fit`"):
+        Fitted.load(tmp_path / "none.npz", "minilm")
+
+
+def test_a_file_for_another_embedder_is_refused(tmp_path: Path) -> None:
+    """Vectors of two models have nothing to do with each other: both are named."""
+    fitted().save(tmp_path / "f.npz")
+    with pytest.raises(ValueError, match=r"'minilm'.*'other'.*run `symposium fit` again"):
+        Fitted.load(tmp_path / "f.npz", "other")
+
+
+def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
+    """A file of a later version is not half-read."""
+    write_arrays(tmp_path / "f.npz", meta=np.array(json.dumps(META | {"format": 2})))
+    with pytest.raises(ValueError, match="format"):
+        Fitted.load(tmp_path / "f.npz", "minilm")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda p: p.write_bytes(b""),
+        lambda p: p.write_bytes(b"not a zip file"),
+        lambda p: p.write_bytes(b"PK\x03\x04"),
+        lambda p: p.mkdir(),
+        lambda p: p.write_bytes(pickle.dumps({"format": 1})),
+        write_one_array,
+        lambda p: write_arrays(p, bias=None),
+        lambda p: write_arrays(p, meta=np.array("[]")),
+        lambda p: write_arrays(p, meta=np.array("{")),
+        lambda p: write_arrays(p, meta=np.array(json.dumps({"format": 1}))),
+        lambda p: write_arrays(p, weights=np.array([{}], dtype=object)),
+        lambda p: write_arrays(p, weights=np.zeros((3, 3))),
+        lambda p: write_arrays(p, centroids=np.zeros((2, 3))),
+    ],
+    ids=[
+        "empty", "text", "half a zip", "a folder", "a pickle", "one array", "no bias", "meta is a list",
+        "meta is no JSON", "meta lacks keys", "an array of objects", "weights of three labels", "two centroids",
+    ],
+)  # fmt: skip
+def test_another_file_is_refused_by_name(tmp_path: Path, write: Callable[[Path], Any]) -> None:
+    """ValueError with the path: at start, not at the first question."""
+    path = tmp_path / "f.npz"
+    write(path)
+    with pytest.raises(ValueError, match=r"f\.npz"):
+        Fitted.load(path, "minilm")
+
+
+def test_a_damaged_file_is_refused_or_read(tmp_path: Path) -> None:
+    """Whichever byte a disk flips, loading gives a fitted file or a ValueError."""
+    path = tmp_path / "f.npz"
+    fitted().save(path)
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 7):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x15]) + whole[position + 1 :])
+        with suppress(ValueError):
+            Fitted.load(path, "minilm")
+
+
+def test_loading_runs_no_code(tmp_path: Path) -> None:
+    """A pickled object in the file is refused, not called."""
+    called = tmp_path / "called"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (called,))
+
+    write_arrays(tmp_path / "f.npz", weights=np.array([Bomb()], dtype=object))
+    with pytest.raises(ValueError, match=r"f\.npz"):
+        Fitted.load(tmp_path / "f.npz", "minilm")
+    assert not called.exists()

@@ -1,0 +1,46 @@
+"""Where each expert is spoken to, and with what credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experts.guard import TOKEN_HEADER
+from router.config import load
+from router.service import endpoints
+from tests.unit.make import YAML, yaml_file
+
+TEXT = YAML.replace("    model: ada-1\n", "    model: ada-1\n    api_key_env: ADA_KEY\n").replace(
+    "experts:\n",
+    """\
+engines:
+  gpu0: {model: org/base, accelerator: cpu}
+experts:
+  base: {engine: gpu0, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
+  poet: {engine: gpu0, lora: org/poet, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
+""",
+)
+
+
+def test_hosted_experts_are_below_their_engine_with_the_internal_token(tmp_path: Path) -> None:
+    """The base model goes by its engine's name, an adapter by its own."""
+    found = endpoints(load(yaml_file(tmp_path, TEXT)), "http://127.0.0.1:9", "secret")
+    for name, model in (("base", "gpu0"), ("poet", "poet")):
+        assert found[name].base_url == "http://127.0.0.1:9/experts/gpu0/v1"
+        assert (found[name].model, found[name].hosted) == (model, True)
+        assert found[name].headers == {TOKEN_HEADER: "secret"}
+
+
+def test_experts_elsewhere_get_their_own_key_and_never_our_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is read from the environment at start; without one no header is sent."""
+    monkeypatch.setenv("ADA_KEY", "sk-1")
+    config = load(yaml_file(tmp_path, TEXT))
+    found = endpoints(config, "http://127.0.0.1:9", "secret")
+    assert (found["ada"].base_url, found["ada"].model) == ("http://ada.test/v1", "ada-1")
+    assert (found["ada"].headers, found["bob"].headers) == ({"authorization": "Bearer sk-1"}, {})
+    assert not found["ada"].hosted
+    monkeypatch.delenv("ADA_KEY")
+    assert endpoints(config, "http://127.0.0.1:9", "secret")["ada"].headers == {}

@@ -1,0 +1,105 @@
+"""Each event changes exactly the samples that are meant, and no others."""
+
+from __future__ import annotations
+
+from router.events import Decided, Event, Finished, LegEnded, LegSettled
+from router.plan import named
+from router.records import SkillScores, Usage
+from router.telemetry import Telemetry
+from tests.unit.make import decision
+
+
+def telemetry() -> Telemetry:
+    """Of a replica with two experts."""
+    return Telemetry("abc", ("ada", "bob"))
+
+
+def samples(of: Telemetry) -> dict[str, float]:
+    """Sample with its labels -> value, without creation times and the buckets of histograms."""
+    return {
+        " ".join([s.name, *(f"{k}={v}" for k, v in sorted(s.labels.items()))]): s.value
+        for metric in of.registry.collect()
+        for s in metric.samples
+        if not s.name.endswith(("_created", "_bucket"))
+    }
+
+
+def changed(event: Event) -> dict[str, float]:
+    """By how much an event changes which samples."""
+    of = telemetry()
+    before = samples(of)
+    of.emit(event)
+    return {name: value - before.get(name, 0.0) for name, value in samples(of).items() if value != before.get(name)}
+
+
+def test_a_decision_counts_its_reason_overhead_and_strangers() -> None:
+    """The plan by policy, category and reason; the overhead; each candidate without observations."""
+    assert changed(Decided(decision())) == {
+        "symposium_decisions_total category=math policy=auto reason=sure": 1,
+        "symposium_overhead_seconds_count policy=auto": 1,
+        "symposium_overhead_seconds_sum policy=auto": 0.002,
+        "symposium_unprofiled_candidate_total expert=bob": 1,
+    }
+
+
+def test_an_unknown_skill_is_counted() -> None:
+    """A routed query that resembles nothing known is visible."""
+    found = changed(Decided(decision(skills=SkillScores({}), candidates=())))
+    assert found["symposium_unknown_skill_total"] == 1
+
+
+def test_a_named_expert_is_no_unknown_skill() -> None:
+    """Nothing was looked at, so nothing is unknown."""
+    event = Decided(decision(policy="expert", categories=None, skills=None, candidates=(), plan=named("ada")))
+    assert changed(event) == {
+        "symposium_decisions_total category=none policy=expert reason=named": 1,
+        "symposium_overhead_seconds_count policy=expert": 1,
+        "symposium_overhead_seconds_sum policy=expert": 0.002,
+    }
+
+
+def test_a_leg_counts_by_how_it_ended() -> None:
+    """Duration always, time to the first token only where there was one."""
+    assert changed(LegEnded("ada", "l", "timeout", 2.0, None)) == {
+        "symposium_legs_total expert=ada outcome=timeout": 1,
+        "symposium_leg_seconds_count expert=ada": 1,
+        "symposium_leg_seconds_sum expert=ada": 2.0,
+    }
+    streamed = changed(LegEnded("ada", "l", "answered", 2.0, 0.5))
+    assert streamed["symposium_leg_first_token_seconds_sum expert=ada"] == 0.5
+
+
+def test_settled_tokens_count_apart_by_kind_and_exactness() -> None:
+    """Estimates never mix with counts."""
+    assert changed(LegSettled("ada", "l", Usage(10, 5))) == {
+        "symposium_tokens_total exact=true expert=ada kind=prompt": 10,
+        "symposium_tokens_total exact=true expert=ada kind=output": 5,
+    }
+    assert changed(LegSettled("ada", "l", Usage(3, 2, exact=False))) == {
+        "symposium_tokens_total exact=false expert=ada kind=prompt": 3,
+        "symposium_tokens_total exact=false expert=ada kind=output": 2,
+    }
+
+
+def test_a_finished_request_counts_by_outcome_and_status() -> None:
+    """One request, one count, one duration."""
+    assert changed(Finished("auto", "refused", 400, 0.25)) == {
+        "symposium_requests_total outcome=refused policy=auto status=400": 1,
+        "symposium_request_seconds_count policy=auto": 1,
+        "symposium_request_seconds_sum policy=auto": 0.25,
+    }
+
+
+def test_every_expert_is_down_until_it_was_seen() -> None:
+    """The gauge exists from the start, beside the running configuration."""
+    found = samples(telemetry())
+    assert found["symposium_expert_up expert=ada"] == found["symposium_expert_up expert=bob"] == 0
+    assert found["symposium_config_info version=abc"] == 1
+
+
+def test_two_replicas_in_one_process_do_not_share_samples() -> None:
+    """Each has a registry of its own."""
+    one, two = telemetry(), telemetry()
+    one.emit(Finished("auto", "answered", 200, 0.1))
+    assert b'outcome="answered"' in one.exposition()
+    assert b'outcome="answered"' not in two.exposition()
