@@ -12,6 +12,7 @@ Pure: text in, text out. Checked against ray[serve] 2.60; `tests/e2e` holds what
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 
 from experts.guard import STEERING_HEADERS, TOKEN_HEADER
@@ -67,7 +68,7 @@ sed -i \\
     -e 's/^\\( *acl routes \\).*$/\\1always_false/' \\
     -e 's/ Ping http[^ ]* for available routes[.]//' \\
     "$serve_file"
-exec '{haproxy}' "$@" -f '{edge_file}'
+exec {shlex.quote(haproxy)} "$@" -f {shlex.quote(edge_file)}
 """
 
 

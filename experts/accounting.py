@@ -2,7 +2,7 @@
 
 vLLM does not report what an aborted request generated, so the host counts per leg id of ours: a leg is
 opened when its HTTP request arrives, each engine request of it is started and settled, and the leg is
-final when the HTTP side has ended and every engine request is settled. Pure bookkeeping without vLLM;
+final when the HTTP side has ended and every engine request is settled. Pure bookkeeping that imports no vLLM;
 waiting is the only thing that touches asyncio. Bounded: the oldest final legs are forgotten first.
 """
 
@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +115,35 @@ class LegLedger:
     def _forget_one(self) -> None:
         oldest = next((key for key, leg in self._legs.items() if leg.final), None)
         del self._legs[oldest if oldest is not None else next(iter(self._legs))]
+
+
+class ObservedRequests(dict[str, Any]):
+    """vLLM's table of running requests, reporting each one that enters and leaves to the ledger.
+
+    Every way out of the engine (finished, stopped, aborted) takes the request from this table, and its
+    `stats` hold the very numbers that vLLM adds to `vllm:generation_tokens_total`. `generate()` itself
+    cannot tell: a request without streaming yields nothing before it is complete.
+    """
+
+    def __init__(self, ledger: LegLedger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def __setitem__(self, key: str, state: Any) -> None:
+        if key not in self:
+            self._ledger.engine_started(leg_of(state), state.prompt_len)
+        super().__setitem__(key, state)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        if key in self:
+            state = self[key]
+            generated = state.stats.num_generation_tokens if state.stats is not None else 0
+            self._ledger.engine_settled(leg_of(state), generated)
+        return super().pop(key, *default)
+
+
+def leg_of(state: Any) -> str:
+    """`chatcmpl-<leg>` / `cmpl-<leg>-0` as vLLM builds it from our header -> `<leg>`."""
+    external: str = state.external_req_id
+    kind, _, leg = external.partition("-")
+    return leg.rsplit("-", 1)[0] if kind == "cmpl" else leg

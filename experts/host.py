@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from experts.accounting import LegLedger
+from experts.accounting import LegLedger, ObservedRequests
 from experts.guard import Guard, internal_token
 from experts.spec import Engine, EngineValue
 
@@ -78,38 +78,6 @@ def _argument(key: str, value: EngineValue) -> list[str]:
             return [f"--{key}", str(value)]
 
 
-class _ObservedStates(dict[str, Any]):
-    """vLLM's table of running requests, reporting each one that enters and leaves to the ledger.
-
-    Every way out of the engine (finished, stopped, aborted) takes the request from this table, and its
-    `stats` hold the very numbers that vLLM adds to `vllm:generation_tokens_total`. `generate()` itself
-    cannot tell: a request without streaming yields nothing before it is complete.
-    """
-
-    def __init__(self, ledger: LegLedger) -> None:
-        super().__init__()
-        self._ledger = ledger
-
-    def __setitem__(self, key: str, state: Any) -> None:
-        if key not in self:
-            self._ledger.engine_started(_leg_of(state), state.prompt_len)
-        super().__setitem__(key, state)
-
-    def pop(self, key: str, *default: Any) -> Any:
-        if key in self:
-            state = self[key]
-            generated = state.stats.num_generation_tokens if state.stats is not None else 0
-            self._ledger.engine_settled(_leg_of(state), generated)
-        return super().pop(key, *default)
-
-
-def _leg_of(state: Any) -> str:
-    """`chatcmpl-<leg>` / `cmpl-<leg>-0` as vLLM builds it from our header -> `<leg>`."""
-    external: str = state.external_req_id
-    kind, _, leg = external.partition("-")
-    return leg.rsplit("-", 1)[0] if kind == "cmpl" else leg
-
-
 class _EngineServer:
     """What vLLM's engine-dead handler expects its launcher to have set: a server that can be told to exit."""
 
@@ -159,7 +127,7 @@ class EngineApp:
     async def _leg(self, request: Request) -> Response:
         from starlette.responses import JSONResponse
 
-        wait_s = min(float(request.query_params.get("wait_s", "0")), MAX_WAIT_S)
+        wait_s = _bounded(request.query_params.get("wait_s", "0"), MAX_WAIT_S)
         leg = await self._ledger.final(request.path_params["leg_id"], wait_s)
         if leg is None:
             return JSONResponse({}, status_code=404)
@@ -168,12 +136,15 @@ class EngineApp:
     async def _latest(self, request: Request) -> Response:
         from starlette.responses import JSONResponse
 
-        count = min(int(request.query_params.get("count", "100")), MAX_LISTED)
+        count = int(_bounded(request.query_params.get("count", "100"), MAX_LISTED))
         return JSONResponse({leg_id: asdict(leg) for leg_id, leg in self._ledger.latest(count).items()})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._vllm_app is not None, "requests come only after the lifespan has started"
         leg_id = next((v.decode("latin-1") for k, v in scope["headers"] if k == LEG_HEADER.encode()), "")
+        if scope["type"] != "http" or scope["method"] != "POST":  # only generating is a leg
+            await self._vllm_app(scope, receive, send)
+            return
         self._ledger.http_opened(leg_id)
         work = asyncio.create_task(_called(self._vllm_app, scope, receive, send))
         aborted = True
@@ -225,11 +196,18 @@ class EngineApp:
         app = build_app(args, tasks, llm.model_config)
         await init_app_state(llm, app.state, args, tasks)
         app.state.server = self._server
-        llm.output_processor.request_states = _ObservedStates(self._ledger)
+        llm.output_processor.request_states = ObservedRequests(self._ledger)
         self._llm = llm
         await stack.enter_async_context(app.router.lifespan_context(app))
         vllm_app: ASGIApp = app
         return vllm_app
+
+
+def _bounded(text: str, most: float) -> float:
+    try:
+        return min(max(float(text), 0.0), most)
+    except ValueError:
+        return 0.0
 
 
 async def _called(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,22 +18,24 @@ class SSEParser:
         self._max = max_event_bytes
         self._buffer = b""
         self._data: list[bytes] = []
+        self._size = 0  # of the event so far, a byte per line included: empty lines are not free
 
     def feed(self, piece: bytes) -> list[bytes]:
         *lines, self._buffer = (self._buffer + piece).split(b"\n")
         events = [event for line in lines if (event := self._line(line.rstrip(b"\r"))) is not None]
-        self._check(len(self._buffer) + sum(map(len, self._data)))
+        self._check(len(self._buffer))
         return events
 
     def _line(self, line: bytes) -> bytes | None:
         if not line:
-            data, self._data = self._data, []
-            self._check(sum(map(len, data)))
+            data, self._data, self._size = self._data, [], 0
             return b"\n".join(data) if data else None
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
+            self._size += len(self._data[-1]) + 1
+            self._check(0)
         return None
 
-    def _check(self, size: int) -> None:
-        if size > self._max:
+    def _check(self, unfinished: int) -> None:
+        if self._size + unfinished > self._max:
             raise OversizedEvent(self._max)

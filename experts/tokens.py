@@ -1,4 +1,4 @@
-"""How many tokens a prompt has for one expert, counted with that expert's own tokenizer where it is known."""
+"""How many tokens a prompt has, counted with the expert's own tokenizer where it is known."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experts.spec import Expert
-
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -17,10 +15,10 @@ MESSAGE_OVERHEAD = 8  # role markers of chat templates: 3 to 8 tokens a message 
 
 
 class TokenCounter:
-    """Counts for one expert. `exact` tells whether its tokenizer is known."""
+    """Counts with one tokenizer (a folder or its tokenizer.json), else by bytes; `exact` tells which."""
 
-    def __init__(self, expert: Expert, tokenizer: str | None) -> None:
-        self._bytes_per_token = expert.bytes_per_token
+    def __init__(self, tokenizer: str | None, bytes_per_token: float) -> None:
+        self._bytes_per_token = bytes_per_token
         file = Path(tokenizer) if tokenizer else None
         if file is not None and file.is_dir():
             file /= "tokenizer.json"

@@ -169,7 +169,12 @@ def load(path: Path) -> Config:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except OSError as error:
         raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets bad scalars' own errors through
+    except (
+        yaml.YAMLError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # PyYAML lets bad scalars' own errors through
         raise ConfigError(path, [str(error)]) from error
     if not isinstance(raw, dict):
         raise ConfigError(path, ["the file must hold a mapping; start with `version: 1`"])

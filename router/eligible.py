@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from experts.spec import Expert
 from router.errors import BadRequest, NoExpertAvailable, SymposiumError
@@ -12,6 +12,16 @@ DOWN = "down"
 CONTEXT = "context"
 POLICY = "policy"
 BYTES_PER_MESSAGE_MARKERS = 64
+MAX_BYTES_PER_TOKEN = 256  # the longest tokens of common vocabularies are runs of 128 blanks or dashes
+
+
+def to_count(query: Query, experts: Mapping[str, Expert], allowed: Collection[str]) -> list[str]:
+    """The allowed experts for which only counting the prompt's tokens can tell whether it fits.
+
+    No tokenizer makes more tokens than bytes, so most prompts need no counting; and none makes one token of more
+    than `MAX_BYTES_PER_TOKEN`, so hopeless ones need none either.
+    """
+    return [name for name in allowed if _fits_by_bytes(query, experts[name]) is None]
 
 
 def exclusions(
@@ -19,21 +29,19 @@ def exclusions(
     experts: Mapping[str, Expert],
     allowed: Collection[str],
     up: Mapping[str, bool],
-    prompt_tokens: Callable[[str], int],
+    prompt_tokens: Mapping[str, int],
 ) -> dict[str, str]:
     """Expert -> why it must not be asked; experts that may be are not in it.
 
     Args:
         allowed: the experts of the policy.
         up: whether each expert's server answers.
-        prompt_tokens: tokens of this query's prompt for an expert; called only where bytes cannot tell.
+        prompt_tokens: this query's prompt, counted for the experts of `to_count`.
     """
-    # No tokenizer makes more tokens than bytes: most prompts need no counting.
-    most = query.prompt_bytes + BYTES_PER_MESSAGE_MARKERS * len(query.texts)
 
     def fits(name: str, expert: Expert) -> bool:
-        room = expert.context_tokens - (query.max_tokens or 1)
-        return most <= room or prompt_tokens(name) <= room
+        known = _fits_by_bytes(query, expert)
+        return prompt_tokens[name] <= _room(query, expert) if known is None else known
 
     def reason(name: str, expert: Expert) -> str | None:
         if name not in allowed:
@@ -46,6 +54,17 @@ def exclusions(
         return None if up.get(name, False) else DOWN
 
     return {name: why for name, expert in experts.items() if (why := reason(name, expert)) is not None}
+
+
+def _room(query: Query, expert: Expert) -> int:
+    return expert.context_tokens - (query.max_tokens or 1)
+
+
+def _fits_by_bytes(query: Query, expert: Expert) -> bool | None:
+    size, room = query.prompt_bytes, _room(query, expert)
+    if size + BYTES_PER_MESSAGE_MARKERS * len(query.texts) <= room:
+        return True
+    return False if size > room * MAX_BYTES_PER_TOKEN else None
 
 
 def nobody(excluded: Mapping[str, str]) -> SymposiumError:
@@ -63,7 +82,7 @@ def nobody(excluded: Mapping[str, str]) -> SymposiumError:
     param = {"tools": "tools", "json_schema": "response_format", "images": "messages"}
     capability = next((c for c in param if c in reasons), "tools")
     return BadRequest(
-        f"No expert of this model has the capability '{capability}'. Leave {param[capability]} out or ask "
+        f"No expert of this model can take this request: it needs '{capability}'. Leave {param[capability]} out or ask "
         "another model (GET /v1/models).",
         code="capability_not_available",
         param=param[capability],

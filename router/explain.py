@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from router.records import Answer, Candidate, Decision, Failure, JsonObject, Reply
 
 
-def decision_json(decision: Decision) -> JsonObject:
-    """What was known and decided before any expert was asked."""
+def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObject:
+    """What was known and decided, with the experts that were `asked` in the end (a spare may have stepped in)."""
     categories, skills = decision.categories, decision.skills
     return {
         "decision_id": decision.query.request_id,
@@ -18,7 +18,7 @@ def decision_json(decision: Decision) -> JsonObject:
         "categories": _rounded(categories.probabilities) if categories else {},
         "skills": _rounded(skills.weights) if skills else {},
         "nearest_skill": list(skills.nearest) if skills and skills.nearest else None,
-        "candidates": [_candidate(c, decision) for c in decision.candidates],
+        "candidates": [_candidate(c, decision, asked) for c in decision.candidates],
         "plan": {
             "experts": list(decision.plan.experts),
             "aggregator": decision.plan.aggregator,
@@ -45,16 +45,19 @@ def outcome_json(answer: Answer | None, replies: Sequence[Reply] = (), failures:
     }
 
 
-def _candidate(candidate: Candidate, decision: Decision) -> JsonObject:
+def _candidate(candidate: Candidate, decision: Decision, asked: Set[str]) -> JsonObject:
     plan = decision.plan
-    taken = candidate.expert in plan.experts
+    planned = candidate.expert in plan.experts
+    why = plan.reason if planned else candidate.excluded or "ranked_lower"
+    if candidate.expert in asked and not planned:
+        why = "stepped_in"
     return {
         "expert": candidate.expert,
         "p_correct": round(candidate.p_correct, 4),
         "observations": candidate.observations,
         "usd_per_query": candidate.usd_per_query,
-        "taken": taken,
-        "why": plan.reason if taken else candidate.excluded or "ranked_lower",
+        "taken": planned or candidate.expert in asked,
+        "why": why,
     }
 
 

@@ -4,14 +4,18 @@
     answer:  dispatch -> aggregate        (whole answers; several experts)
     relay:   dispatch, passed through     (one expert, streamed)
 
-Knows neither HTTP nor Ray. Before dispatch it awaits in one place only: the embedding.
+Knows neither HTTP nor Ray. Before dispatch it awaits in two places only: the embedding, and the token count of a
+prompt of which its bytes alone do not tell whether it fits.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from experts.errors import ExpertError, ExpertRefused
@@ -20,7 +24,7 @@ from router import vote
 from router.classify import classify
 from router.config import Config, Policy
 from router.dispatch import Dispatcher, LiveReply
-from router.eligible import exclusions, nobody
+from router.eligible import exclusions, nobody, to_count
 from router.embed import MicroBatcher
 from router.errors import BadRequest, ExpertsFailed, NotFound, SymposiumError
 from router.events import Decided, Emit
@@ -62,15 +66,24 @@ class Knowledge:
     @classmethod
     def load(cls, config: Config) -> Knowledge:
         """Raises ValueError with the remedy when a fitted file is missing or does not fit."""
-        experts = config.experts
+        experts, routing = config.experts, config.routing
+        counter = cache(TokenCounter)
         return cls(
             config=config,
-            version=config.hash,
-            fitted=Fitted.load(Path(config.routing.fitted), config.routing.embedder.model),
-            profiles=Profiles.load(Path(config.routing.profiles)),
-            counters={name: TokenCounter(e, config.tokenizer(name)) for name, e in experts.items()},
+            version=_version(config),
+            fitted=Fitted.load(Path(routing.fitted), routing.embedder.model),
+            profiles=Profiles.load(Path(routing.profiles)),
+            counters={name: counter(config.tokenizer(name), e.bytes_per_token) for name, e in experts.items()},
             usd_per_token={name: (e.price.usd(1, 0), e.price.usd(0, 1)) for name, e in experts.items()},
         )
+
+
+def _version(config: Config) -> str:
+    """Twelve hex digits that change with the configuration and with what was learned for it."""
+    digest = hashlib.sha256(config.hash.encode())
+    for file in (Path(config.routing.fitted), Path(config.routing.profiles)):
+        digest.update(file.read_bytes() if file.exists() else b"")
+    return digest.hexdigest()[:12]
 
 
 class Pipeline:
@@ -97,7 +110,7 @@ class Pipeline:
         """
         config = self._knowledge.config
         if query.model in config.experts:
-            decision = self._named(query, ticket)
+            decision = await self._named(query, ticket)
         elif (policy := config.policies.get(query.model)) is not None:
             decision = await self._routed(query, ticket, policy)
         else:
@@ -144,8 +157,8 @@ class Pipeline:
                 raise _failed([error]) from error
             yield live
 
-    def _named(self, query: Query, ticket: Ticket) -> Decision:
-        excluded = self._excluded(query, (query.model,))
+    async def _named(self, query: Query, ticket: Ticket) -> Decision:
+        excluded = await self._excluded(query, (query.model,))
         if query.model in excluded:
             raise nobody(excluded)
         return Decision(query, ticket, self._knowledge.version, "expert", named(query.model))
@@ -153,7 +166,7 @@ class Pipeline:
     async def _routed(self, query: Query, ticket: Ticket, policy: Policy) -> Decision:
         know, routing = self._knowledge, self._knowledge.config.routing
         allowed = policy.experts or tuple(know.config.experts)
-        excluded = self._excluded(query, allowed)
+        excluded = await self._excluded(query, allowed)
         vector = await self._embed(query.text)
         skills = infer(know.fitted.vocabulary, vector, routing.skill_floor, routing.max_skills)
         categories = classify(know.fitted.classifier, vector, bool(skills.weights), routing.min_confidence)
@@ -172,10 +185,14 @@ class Pipeline:
             raise nobody(excluded)
         return Decision(query, ticket, know.version, query.model, chosen, categories, skills, found)
 
-    def _excluded(self, query: Query, allowed: tuple[str, ...]) -> dict[str, str]:
-        counters = self._knowledge.counters
-        experts = self._knowledge.config.experts
-        return exclusions(query, experts, allowed, self._watch.up, lambda e: counters[e].count(query.texts))
+    async def _excluded(self, query: Query, allowed: tuple[str, ...]) -> dict[str, str]:
+        experts, counters = self._knowledge.config.experts, self._knowledge.counters
+        counted: dict[str, int] = {}
+        if unsure := to_count(query, experts, allowed):
+            each = {counters[name]: 0 for name in unsure}  # experts that share a tokenizer share a counter
+            counts = await asyncio.to_thread(lambda: {c: c.count(query.texts) for c in each})
+            counted = {name: counts[counters[name]] for name in unsure}
+        return exclusions(query, experts, allowed, self._watch.up, counted)
 
 
 def _failed(errors: list[ExpertError]) -> SymposiumError:

@@ -22,19 +22,20 @@ def plan(
 ) -> Plan | None:
     """The experts to ask, in order of predicted correctness; None when nobody may be asked.
 
-    A question that is unlike anything known goes to the general expert (Composition of Experts): profiles
-    say nothing about it. A best candidate that is sure enough answers alone. Otherwise up to
-    `max_experts` vote, as far as they are not hopeless beside the best.
+    A question that is unlike anything known goes to the general expert (Composition of Experts): profiles say nothing
+    about it; a policy that always votes adds others. A best candidate that is sure enough answers alone. Otherwise up
+    to `max_experts` vote, as far as they are not hopeless beside the best.
     """
     able = [c for c in candidates if c.excluded is None]
     if not able:
         return None
     if not categories.confident:
         able.sort(key=lambda c: c.expert != general_expert)  # stable: the general one first
-        return _single(able, "unfamiliar" if able[0].expert == general_expert else "general_unavailable")
+        if policy.aggregate != "vote":
+            return _single(able, "unfamiliar" if able[0].expert == general_expert else "general_unavailable")
     if reason := _one_is_enough(policy, able, needs):
         return _single(able, reason)
-    best = able[0].p_correct
+    best = max(c.p_correct for c in able)
     convened = [c for c in able[: policy.max_experts] if c.p_correct >= policy.min_share * best]
     if len(convened) == 1:
         return _single(able, "others_too_weak")

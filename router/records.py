@@ -35,7 +35,7 @@ class Query:
     """One request, validated: what is asked, what it needs, how it wants the answer.
 
     `body` is the client's own JSON (sampling parameters unchanged) without `model`, `stream`,
-    `stream_options` and `symposium`. `text` is what is classified; `texts` are all messages' texts.
+    `stream_options` and `symposium`. `text` is what is classified; `texts` is all that is rendered into the prompt.
     """
 
     request_id: str
@@ -56,7 +56,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Admission's yes: who asks, and since when (seconds on the monotonic clock)."""
+    """Admission's yes: who asks, and since when the whole request was there (seconds on the monotonic clock)."""
 
     principal: str
     admitted_at: float
@@ -86,7 +86,7 @@ class SkillScores:
 class Candidate:
     """Stage 2b. One expert with what speaks for it, or why it is out.
 
-    `observations` is the number of calibration answers behind `p_correct`; 0 means it is the prior alone.
+    `observations` is the number of calibration answers behind `p_correct`; 0 means that the expert was never measured.
     """
 
     expert: str

@@ -25,7 +25,7 @@ def pool_mean(profiles: Profiles) -> float:
 def predict(
     profile: Profile, mean: float, categories: CategoryScores, skills: SkillScores, strength: float
 ) -> tuple[float, int]:
-    """(P(correct), observations behind it) of one expert for one question.
+    """(P(correct), observations at the level that decides) of one expert for one question.
 
     Skills decide where they are known; otherwise the categories, weighted by their probabilities.
     """
@@ -41,7 +41,7 @@ def predict(
         count = profile.skills.get(skill)
         p += weight * (count.rate(by_category, strength) if count else by_category)
         observations += count.asked if count else 0
-    return p, observations
+    return p, observations or profile.overall.asked
 
 
 def candidates(

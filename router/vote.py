@@ -46,12 +46,12 @@ def extract(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Compatibility characters in their plain form (full-width digits, ligatures); 10² must not become 102."""
-    return "".join(
-        c
-        if unicodedata.decomposition(c).startswith(("<super>", "<sub>", "<fraction>"))
-        else unicodedata.normalize("NFKC", c)
+    kept = ("<super>", "<sub>", "<fraction>")
+    plain = (
+        c if unicodedata.decomposition(c).startswith(kept) else unicodedata.normalize("NFKC", c)
         for c in text.replace("\N{MINUS SIGN}", "-")
     )
+    return unicodedata.normalize("NFC", "".join(plain))
 
 
 def _number(text: str) -> str | None:
@@ -81,8 +81,12 @@ def majority(replies: Sequence[Reply], p_correct: Mapping[str, float]) -> Answer
     def trust(reply: Reply) -> float:
         return p_correct.get(reply.expert, 0.0)
 
-    # Names and texts break the last ties: who answered first decides nothing.
-    ranked = sorted(camps.items(), key=lambda item: (-len(item[1]), -math.fsum(map(trust, item[1])), item[0]))
+    def order(item: tuple[str, list[Reply]]) -> tuple[bool, int, float, str]:
+        # No answer never beats an answer. The text breaks the last tie: who answered first decides nothing.
+        text, camp = item
+        return not text, -len(camp), -math.fsum(map(trust, camp)), text
+
+    ranked = sorted(camps.items(), key=order)
     winner = min(ranked[0][1], key=lambda r: (-trust(r), r.expert))
     ballot = Ballot(
         answers=tuple((text[:MAX_SHORT_CHARS], tuple(r.expert for r in camp)) for text, camp in ranked),

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import openai
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from experts.recorded import build_app
 from experts.recorded_book import AnswerBook, Behaviour
@@ -35,6 +35,14 @@ def eventually(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.01)
+
+
+def eventually_equal(read: Callable[[], object], expected: object) -> None:
+    """`eventually`, showing both values when it does not happen."""
+    end = time.monotonic() + PATIENCE_S
+    while (found := read()) != expected and time.monotonic() < end:
+        time.sleep(0.01)
+    assert found == expected
 
 
 async def becomes_true(happened: Callable[[], bool]) -> None:
@@ -121,6 +129,43 @@ def recorded(
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     with on_a_port(app) as url, http_client(url, headers=headers) as http:
         yield Recorded(url, http)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP response, sent in the given pieces."""
+
+    pieces: tuple[bytes, ...]
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Stranger:
+    """A server of somebody else: the same reply to every chat request, and 200 with `elsewhere` to anything else.
+
+    `strayed` counts what did not come to the chat.
+    """
+
+    def __init__(self, elsewhere: bytes = b"{}") -> None:
+        self.reply = self._elsewhere = Reply((elsewhere,))
+        self.strayed = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])
+        while (await receive()).get("more_body", False):
+            pass
+        known = scope["path"] == CHAT
+        self.strayed += not known
+        reply = self.reply if known else self._elsewhere
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        for piece in reply.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def streamed(*events: bytes) -> Reply:
+    return Reply(tuple(b"data: " + event + b"\n\n" for event in events))
 
 
 @contextmanager

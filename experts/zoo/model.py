@@ -23,6 +23,8 @@ from transformers import (
 )
 
 CONTEXT_TOKENS = 1024
+INITIAL_SPREAD = 0.06
+"""About 1/sqrt(hidden). The usual 0.02 is for wide models: attention stays flat here, and copying is learned late."""
 
 
 def _common(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
@@ -33,6 +35,7 @@ def _common(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
+        "initializer_range": INITIAL_SPREAD,
         "dtype": "float32",
     }
 

@@ -45,7 +45,7 @@ class Skill:
     """A named skill: how it is asked (`wordings`, str.format slots) and how a payload is drawn.
 
     `held_out_wordings` are kept out of all training. `lexicon` names payload words that deserve a token of
-    their own. `memorised` marks closed facts: their payloads cannot be split between training and test.
+    their own. `memorised` marks small closed tables, learned by heart: their payloads are not split.
     """
 
     name: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -73,6 +73,7 @@ class ChatCompletions:
             self._held(+1)
             try:
                 raw = await read_body(receive, limits.max_body_bytes)
+                ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
                 query = parse_chat(raw, f"req_{uuid.uuid4().hex}", limits)
                 await while_connected(receive, self._serve(query, ticket, tracked, ending))
             finally:
@@ -130,7 +131,8 @@ class ChatCompletions:
                 return
             explanation = None
             if decision.query.explain:
-                explanation = decision_json(decision) | {"answered_by": live.expert}
+                asked = {live.expert} | {f.expert for f in live.failures}
+                explanation = decision_json(decision, asked) | {"answered_by": live.expert}
             last = last_chunk(head, live.usage(), decision.query.include_usage, explanation)
             await _finish_stream(send, last)
 
@@ -158,7 +160,8 @@ def _headers(decision: Decision, answered: list[str]) -> dict[str, str]:
 def _explanation(decision: Decision, result: Result) -> JsonObject | None:
     if not decision.query.explain:
         return None
-    return decision_json(decision) | outcome_json(result.answer, result.replies, result.failures)
+    asked = {r.expert for r in result.replies} | {f.expert for f in result.failures}
+    return decision_json(decision, asked) | outcome_json(result.answer, result.replies, result.failures)
 
 
 async def _body(send: Send, data: bytes) -> None:

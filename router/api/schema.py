@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -104,7 +105,7 @@ def parse_chat(raw: bytes, request_id: str, limits: RequestLimits) -> Query:
         text=_question(chat.messages),
         body={key: value for key, value in body.items() if key not in OURS},
         needs=_needs(chat),
-        texts=tuple(m.text() for m in chat.messages),
+        texts=(*(m.text() for m in chat.messages), *_written_into_the_prompt(body)),
         max_tokens=chat.max_completion_tokens or chat.max_tokens,
         stream=bool(chat.stream),
         include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
@@ -169,6 +170,14 @@ def _needs(chat: _Chat) -> Needs:
         images=any(m.has_images() for m in chat.messages),
         samples=chat.n or 1,
     )
+
+
+def _written_into_the_prompt(body: JsonObject) -> Iterator[str]:
+    """What chat templates render besides the messages' texts, as JSON."""
+    calls = [m["tool_calls"] for m in body["messages"] if m.get("tool_calls")]
+    for value in (body.get("tools"), body.get("functions"), body.get("response_format"), *calls):
+        if value:
+            yield orjson.dumps(value).decode()
 
 
 def _question(messages: list[_Message]) -> str:

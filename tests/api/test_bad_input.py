@@ -47,7 +47,7 @@ def test_what_is_no_json_object_is_refused(world: World, raw: bytes) -> None:
         ({"model": "auto", "messages": [{"role": "user", "content": None}]}, "messages.0.content"),
         ({"model": "auto", "messages": [USER] * 257}, "messages"),
         (ask(text=7), "messages.0.content"),
-        (ask(text=[{"text": SUM}]), "messages.0.content"),
+        (ask(text=[{"text": SUM}]), "messages.0.content.0.type"),
         (ask(n=0), "n"),
         (ask(n=9), "n"),
         (ask(n="two"), "n"),
@@ -166,7 +166,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.di
 MESSAGES = st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": VALUES}), max_size=2)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 @given(st.sampled_from(["auto", "ant"]), st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=3), MESSAGES)
 def test_no_body_is_a_500(world: World, model: str, fields: dict[str, Any], messages: list[Any]) -> None:
     """Whatever JSON a client sends: never a 500, and every refusal has OpenAI's shape."""

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.api.world import POLICIES, ROWS, World, ask, routing
-from tests.support import CHAT, Recorded, openai_client
+from tests.support import CHAT, Recorded, eventually, eventually_equal, openai_client
 
 KEYS = {"alice": "sk-alice-0123456789", "bob": "sk-bob-0123456789"}
 
@@ -54,24 +54,28 @@ def test_version_names_package_and_configuration(world: World) -> None:
 
 def test_metrics_count_what_happened(world: World) -> None:
     """One vote is one answered request, three legs, their exact tokens and one decision; a refusal its own."""
-    names = [
-        ("symposium_requests_total", {"policy": "auto", "outcome": "answered", "status": "200"}, 1),
-        ("symposium_requests_total", {"outcome": "refused", "status": "404"}, 1),
-        ("symposium_legs_total", {"outcome": "answered"}, 3),
-        ("symposium_tokens_total", {"kind": "output", "exact": "true"}, 10),
-        ("symposium_tokens_total", {"kind": "prompt", "exact": "true"}, 3 * 4),
-        ("symposium_decisions_total", {"policy": "auto", "category": "sums", "reason": "convened"}, 1),
-        ("symposium_request_seconds_count", {"policy": "auto"}, 1),
-        ("symposium_overhead_seconds_count", {"policy": "auto"}, 1),
-        ("symposium_embed_batch_size_count", {}, 1),
-    ]
-    before = [world.metric(name, **labels) for name, labels, _ in names]
+    growth: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
+        ("symposium_requests_total", (("policy", "auto"), ("outcome", "answered"), ("status", "200"))): 1,
+        ("symposium_requests_total", (("outcome", "refused"), ("status", "404"))): 1,
+        ("symposium_legs_total", (("outcome", "answered"),)): 3,
+        ("symposium_tokens_total", (("kind", "output"), ("exact", "true"))): 10,
+        ("symposium_tokens_total", (("kind", "prompt"), ("exact", "true"))): 3 * 4,
+        ("symposium_decisions_total", (("policy", "auto"), ("category", "sums"), ("reason", "convened"))): 1,
+        ("symposium_request_seconds_count", (("policy", "auto"),)): 1,
+        ("symposium_overhead_seconds_count", (("policy", "auto"),)): 1,
+        ("symposium_embed_batch_size_count", ()): 1,
+        ("symposium_in_flight", ()): 0,
+    }
+
+    def read() -> dict[object, float]:
+        return {key: world.metric(key[0], **dict(key[1])) for key in growth}
+
+    eventually(lambda: world.metric("symposium_in_flight") == 0)
+    before = read()
     assert world.post(ask("auto")).status_code == 200
     assert world.post(ask("a-name-made-up-by-a-client")).status_code == 404
-    for (name, labels, more), was in zip(names, before, strict=True):
-        assert world.metric(name, **labels) == was + more, (name, labels)
+    eventually_equal(read, {key: before[key] + more for key, more in growth.items()})
     assert "made-up" not in world.http.get("/metrics").text
-    assert world.metric("symposium_in_flight") == 0
 
 
 def test_metrics_are_in_prometheus_s_format(world: World) -> None:

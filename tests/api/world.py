@@ -128,7 +128,7 @@ def config(folder: Path, url: str, gone: str, server: Mapping[str, Any] | None =
         "gone": {"base_url": f"{gone}/v1"},
         "tiny": {"context_tokens": 60, "bytes_per_token": 1},
         "tooled": {"capabilities": {"tools": True}},
-        "stuck": {"limits": {"first_byte_s": 0.5, "total_s": 0.5}},
+        "stuck": {"limits": {"first_byte_s": 1, "total_s": 1}},
         "late": {"limits": {"first_byte_s": 0.2}},
     }
     names = dict.fromkeys([*(model for _, model, _, _ in ROWS), "gone"])

@@ -41,9 +41,10 @@ BEHAVIOURS = {
 
 @dataclass(frozen=True, slots=True)
 class Legs:
-    """What an expert's server counts: legs under way, and legs whose client went first."""
+    """What an expert's server counts: legs under way, legs that came to their own end, legs whose client went first."""
 
     running: int
+    ended: int
     aborted: int
 
 
@@ -84,7 +85,11 @@ def recorded_kind(server: Recorded, api_key: str | None) -> Kind:
 
     def legs() -> Legs:
         counts = [server.counts(model) for _, model, _, _ in ROWS]
-        return Legs(sum(c["running"] for c in counts), sum(c["aborted"] for c in counts))
+        return Legs(
+            running=sum(c["running"] for c in counts),
+            ended=sum(c["finished"] + c["failed"] for c in counts),
+            aborted=sum(c["aborted"] for c in counts),
+        )
 
     return Kind(
         sage=sage,
@@ -106,7 +111,8 @@ def hosted_kind(endpoint: Endpoint, served: Served) -> Kind:
         found = httpx.get(url, headers=served.internal_headers, timeout=10).raise_for_status().json()
         ours = [leg for leg_id, leg in found.items() if leg_id.startswith(LEG_IDS)]
         running = sum(leg["http_open"] or leg["engine_running"] > 0 for leg in ours)
-        return Legs(running, sum(leg["aborted"] for leg in ours))
+        aborted = sum(leg["aborted"] for leg in ours)
+        return Legs(running, len(ours) - running - aborted, aborted)
 
     return Kind(
         sage=endpoint,

@@ -3,58 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
 import orjson
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from experts.client import Endpoint, ExpertClient
 from experts.errors import ExpertBroken, ExpertError, ExpertRefused, ExpertUnreachable
 from tests.conformance.kinds import ASK, asked, collected, until_error
-from tests.support import CHAT, on_a_port, said
+from tests.support import Reply, Stranger, on_a_port, said, streamed
 
 NewLeg = Callable[[], str]
-NOWHERE = Endpoint("stranger", "", "anything")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One HTTP response, sent in the given pieces."""
-
-    pieces: tuple[bytes, ...]
-    status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-class Stranger:
-    """Answers every chat request with the same reply, and anything else as if it were fine."""
-
-    def __init__(self) -> None:
-        self.reply = self.elsewhere = whole({"choices": [choice("42")], "usage": {}})
-        self.endpoint = NOWHERE
-        self.strayed = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise NotImplementedError(scope["type"])
-        while (await receive()).get("more_body", False):
-            pass
-        known = scope["path"] == CHAT
-        self.strayed += not known
-        reply = self.reply if known else self.elsewhere
-        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-        for piece in reply.pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
 
 
 @pytest.fixture(scope="module")
-def stranger() -> Iterator[Stranger]:
-    app = Stranger()
+def server() -> Iterator[tuple[Stranger, Endpoint]]:
+    app = Stranger(orjson.dumps({"choices": [choice("42")]}))
     with on_a_port(app) as url:
-        app.endpoint = replace(NOWHERE, base_url=f"{url}/v1")
-        yield app
+        yield app, Endpoint("stranger", f"{url}/v1", "anything")
+
+
+@pytest.fixture
+def stranger(server: tuple[Stranger, Endpoint]) -> Stranger:
+    return server[0]
+
+
+@pytest.fixture
+def endpoint(server: tuple[Stranger, Endpoint]) -> Endpoint:
+    return server[1]
 
 
 def choice(text: object) -> dict[str, object]:
@@ -65,51 +40,51 @@ def delta(text: str) -> bytes:
     return orjson.dumps({"choices": [{"index": 0, "delta": {"content": text}}]})
 
 
-def whole(body: object) -> Reply:
-    return Reply((orjson.dumps(body),))
-
-
-def streamed(*events: bytes) -> Reply:
-    return Reply(tuple(b"data: " + event + b"\n\n" for event in events))
-
-
-async def test_more_than_openai_s_fields_is_fine(stranger: Stranger, client: ExpertClient, new_leg: NewLeg) -> None:
+async def test_more_than_openai_s_fields_is_fine(
+    stranger: Stranger, endpoint: Endpoint, client: ExpertClient, new_leg: NewLeg
+) -> None:
     """Fields of others come through unchanged: an answer is what has choices with a message."""
     body = {"choices": [choice(None) | {"reasoning": "hm"}], "provider": "p", "usage": None}
-    stranger.reply = whole(body)
-    assert await client.complete(stranger.endpoint, ASK, new_leg()) == body
+    stranger.reply = Reply((orjson.dumps(body),))
+    assert await client.complete(endpoint, ASK, new_leg()) == body
 
 
-async def test_a_stream_may_be_cut_anywhere(stranger: Stranger, client: ExpertClient, new_leg: NewLeg) -> None:
+async def test_a_stream_may_be_cut_anywhere(
+    stranger: Stranger, endpoint: Endpoint, client: ExpertClient, new_leg: NewLeg
+) -> None:
     """Pieces end inside lines and characters, lines end in CRLF, comments keep the line open: the text is whole."""
     text = b": ping\r\n\r\nevent: x\r\ndata:" + delta("é✓") + b"\r\n\r\ndata: " + delta("!") + b"\n\ndata: [DONE]\n\n"
     stranger.reply = Reply(tuple(text[i : i + 1] for i in range(len(text))))
-    assert said(await collected(client, stranger.endpoint, ASK, new_leg())) == "é✓!"
+    assert said(await collected(client, endpoint, ASK, new_leg())) == "é✓!"
 
 
-async def test_an_error_that_is_null_is_none(stranger: Stranger, client: ExpertClient, new_leg: NewLeg) -> None:
+async def test_an_error_that_is_null_is_none(
+    stranger: Stranger, endpoint: Endpoint, client: ExpertClient, new_leg: NewLeg
+) -> None:
     """Servers that put `error: null` into every chunk have not failed."""
     chunk = orjson.dumps({"choices": [{"index": 0, "delta": {"content": "42"}}], "error": None})
     stranger.reply = streamed(chunk, b"[DONE]")
-    assert said(await collected(client, stranger.endpoint, ASK, new_leg())) == "42"
+    assert said(await collected(client, endpoint, ASK, new_leg())) == "42"
 
 
 @pytest.mark.parametrize("error", [{"message": "out of memory", "type": "server_error"}, "out of memory"])
 async def test_an_error_event_ends_the_stream(
-    stranger: Stranger, client: ExpertClient, new_leg: NewLeg, error: object
+    stranger: Stranger, endpoint: Endpoint, client: ExpertClient, new_leg: NewLeg, error: object
 ) -> None:
     """An error event is an ExpertError with its message, after the chunks before it."""
     stranger.reply = streamed(delta("4"), orjson.dumps({"error": error}), b"[DONE]")
-    chunks, failure = await until_error(client, stranger.endpoint, ASK, new_leg())
+    chunks, failure = await until_error(client, endpoint, ASK, new_leg())
     assert said(chunks) == "4"
     assert isinstance(failure, ExpertUnreachable)
     assert "out of memory" in failure.detail
 
 
-async def test_a_stream_without_done_is_broken(stranger: Stranger, client: ExpertClient, new_leg: NewLeg) -> None:
+async def test_a_stream_without_done_is_broken(
+    stranger: Stranger, endpoint: Endpoint, client: ExpertClient, new_leg: NewLeg
+) -> None:
     """A stream that just ends is ExpertBroken: nothing says that the answer was whole."""
     stranger.reply = streamed(delta("4"))
-    chunks, failure = await until_error(client, stranger.endpoint, ASK, new_leg())
+    chunks, failure = await until_error(client, endpoint, ASK, new_leg())
     assert (said(chunks), type(failure)) == ("4", ExpertBroken)
 
 
@@ -131,21 +106,21 @@ async def test_a_stream_without_done_is_broken(stranger: Stranger, client: Exper
     ],
 )
 async def test_bytes_that_are_no_answer_are_broken(
-    stranger: Stranger, client: ExpertClient, new_leg: NewLeg, body: bytes
+    stranger: Stranger, endpoint: Endpoint, client: ExpertClient, new_leg: NewLeg, body: bytes
 ) -> None:
     """A 200 without choices that have a message is ExpertBroken, not an answer and not a crash later on."""
     stranger.reply = Reply((body,))
     with pytest.raises(ExpertBroken):
-        await client.complete(stranger.endpoint, ASK, new_leg())
+        await client.complete(endpoint, ASK, new_leg())
 
 
 @pytest.mark.parametrize("event", [b"<html>", b"[]", b"null", b"42", b'{"choices": [nul', b'{"choices": [null]}'])
 async def test_an_event_that_is_no_chunk_is_broken(
-    stranger: Stranger, client: ExpertClient, new_leg: NewLeg, event: bytes
+    stranger: Stranger, endpoint: Endpoint, client: ExpertClient, new_leg: NewLeg, event: bytes
 ) -> None:
     """An event that is no chunk ends the stream as ExpertBroken."""
     stranger.reply = streamed(delta("4"), event, b"[DONE]")
-    _, failure = await until_error(client, stranger.endpoint, ASK, new_leg())
+    _, failure = await until_error(client, endpoint, ASK, new_leg())
     assert isinstance(failure, ExpertBroken)
 
 
@@ -164,12 +139,19 @@ async def test_an_event_that_is_no_chunk_is_broken(
     ],
 )
 async def test_a_refusal_keeps_message_and_param(
-    stranger: Stranger, client: ExpertClient, new_leg: NewLeg, stream: bool, status: int, body: bytes, seen: object
+    stranger: Stranger,
+    endpoint: Endpoint,
+    client: ExpertClient,
+    new_leg: NewLeg,
+    stream: bool,
+    status: int,
+    body: bytes,
+    seen: object,
 ) -> None:
     """An HTTP error in whatever shape is ExpertRefused; only what is wrong with the request itself is final."""
     stranger.reply = Reply((body,), status)
     with pytest.raises(ExpertRefused) as refused:
-        await asked(client, stranger.endpoint, ASK, new_leg(), stream)
+        await asked(client, endpoint, ASK, new_leg(), stream)
     error = refused.value
     assert error.status == status
     assert (error.message, error.param, error.replaceable) == seen
@@ -178,10 +160,10 @@ async def test_a_refusal_keeps_message_and_param(
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [301, 302, 307])
 async def test_a_redirect_is_not_followed(
-    stranger: Stranger, client: ExpertClient, new_leg: NewLeg, status: int, stream: bool
+    stranger: Stranger, endpoint: Endpoint, client: ExpertClient, new_leg: NewLeg, status: int, stream: bool
 ) -> None:
     """Questions and keys go where the operator said, and nowhere that a server points to."""
     stranger.reply, stranger.strayed = Reply((b"",), status, ((b"location", b"/elsewhere"),)), 0
     with pytest.raises(ExpertError):
-        await asked(client, stranger.endpoint, ASK, new_leg(), stream)
+        await asked(client, endpoint, ASK, new_leg(), stream)
     assert stranger.strayed == 0

@@ -179,6 +179,18 @@ def test_merge_keys_work(tmp_path: Path) -> None:
     assert config.experts["bob"].price.model_dump() == {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 9.0}
 
 
+def test_a_merge_of_merges_works(tmp_path: Path) -> None:
+    """What was merged may itself hold merged keys and overrides: nothing counts as written twice."""
+    environments = "env: &a {X: '1', Y: '1'}", "env: &b {<<: *a, Y: '2'}", "env: {<<: *b, Y: '3'}"
+    engines = "".join(f"  e{i}: {{model: org/m, accelerator: cpu, {e}}}\n" for i, e in enumerate(environments))
+    experts = "".join(
+        f"  x{i}: {{engine: e{i}, context_tokens: 9, price: {{input_usd_per_mtok: 1, output_usd_per_mtok: 1}}}}\n"
+        for i in range(3)
+    )
+    config = load(yaml_file(tmp_path, YAML.replace("experts:\n", f"engines:\n{engines}experts:\n{experts}")))
+    assert [config.engines[f"e{i}"].env for i in range(3)] == [{"X": "1", "Y": y} for y in "123"]
+
+
 def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
     """Not there, a folder, not UTF-8."""
     (tmp_path / "noise.yaml").write_bytes(b"\xff\xfe\xfa")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from experts.spec import Capabilities
-from router.eligible import BYTES_PER_MESSAGE_MARKERS, exclusions, nobody
+from router.eligible import BYTES_PER_MESSAGE_MARKERS, exclusions, nobody, to_count
 from router.errors import BadRequest, NoExpertAvailable
 from router.records import Needs, Query
 from tests.unit.make import expert, query
 
-
-def never(name: str) -> int:
-    """Tokens where bytes must have been enough to tell."""
-    raise AssertionError(f"tokens of {name} were counted")
+NEVER: dict[str, int] = {}  # bytes must have been enough to tell: looking a count up fails
 
 
 def excluded(
@@ -24,7 +21,7 @@ def excluded(
     *,
     up: bool = True,
     allowed: tuple[str, ...] = ("ada",),
-    tokens: Callable[[str], int] = never,
+    tokens: Mapping[str, int] = NEVER,
     **fields: Any,
 ) -> str | None:
     """Why `ada`, with these fields, must not be asked."""
@@ -33,7 +30,7 @@ def excluded(
 
 def test_whoever_fits_is_not_in_it() -> None:
     """An expert that is up, allowed and able is not excluded."""
-    assert exclusions(query(), {"ada": expert()}, ["ada"], {"ada": True}, never) == {}
+    assert exclusions(query(), {"ada": expert()}, ["ada"], {"ada": True}, NEVER) == {}
 
 
 def test_only_the_policys_experts_are_asked() -> None:
@@ -44,7 +41,7 @@ def test_only_the_policys_experts_are_asked() -> None:
 def test_an_expert_whose_server_does_not_answer_is_down() -> None:
     """Not up, or never heard of: down."""
     assert excluded(query(), up=False) == "down"
-    assert exclusions(query(), {"ada": expert()}, ["ada"], {}, never) == {"ada": "down"}
+    assert exclusions(query(), {"ada": expert()}, ["ada"], {}, NEVER) == {"ada": "down"}
 
 
 @pytest.mark.parametrize("need", ["tools", "json_schema", "images"])
@@ -58,8 +55,8 @@ def test_a_missing_capability_is_named(need: str) -> None:
 def test_a_capability_counts_before_the_context_and_that_before_being_down() -> None:
     """The reason is the one that waiting cannot mend."""
     long = query("x" * 5000, needs=Needs(tools=True))
-    assert excluded(long, up=False, tokens=lambda _: 5000) == "tools"
-    assert excluded(query("x" * 5000), up=False, tokens=lambda _: 5000) == "context"
+    assert excluded(long, up=False, tokens={"ada": 5000}) == "tools"
+    assert excluded(query("x" * 5000), up=False, tokens={"ada": 5000}) == "context"
 
 
 def test_bytes_tell_for_most_prompts() -> None:
@@ -71,13 +68,20 @@ def test_bytes_tell_for_most_prompts() -> None:
 @pytest.mark.parametrize(("tokens", "reason"), [(900, None), (901, "context")])
 def test_where_bytes_cannot_tell_tokens_are_counted(tokens: int, reason: str | None) -> None:
     """Prompt and answer together fill the context exactly, or do not fit."""
-    assert excluded(query("x" * 1000, max_tokens=100), tokens=lambda _: tokens) == reason
+    assert excluded(query("x" * 1000, max_tokens=100), tokens={"ada": tokens}) == reason
+
+
+def test_a_hopelessly_long_prompt_is_not_counted() -> None:
+    """A megabyte takes a tokenizer over a second on the event loop, per expert; a thousand tokens never hold it."""
+    asked = query("x" * 1_000_000)
+    assert excluded(asked) == "context"
+    assert to_count(asked, {"ada": expert()}, ["ada"]) == []
 
 
 def test_bytes_are_utf8_bytes_of_all_messages() -> None:
     """Two messages of 250 two-byte letters are 1000 bytes: too close to the context not to count."""
     asked = query("é" * 250, "é" * 250)
-    assert excluded(asked, tokens=lambda _: 1000) == "context"
+    assert excluded(asked, tokens={"ada": 1000}) == "context"
     assert excluded(asked, context_tokens=1000 + 2 * BYTES_PER_MESSAGE_MARKERS + 1) is None
 
 

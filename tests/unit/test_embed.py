@@ -131,7 +131,7 @@ async def test_an_embedder_that_loses_a_row_is_an_error_not_a_hang() -> None:
     embed.go.set()
     batcher = MicroBatcher(embed, 8)
     waiters = [asyncio.create_task(batcher(text)) for text in "ab"]
-    done, hanging = await asyncio.wait(waiters, timeout=0.1)
+    done, hanging = await asyncio.wait(waiters, timeout=3)  # a moment, unless they hang
     for task in hanging:
         task.cancel()
     batcher.close()

@@ -66,10 +66,11 @@ def test_any_slicing_gives_the_same_events(stream: bytes, cuts: list[int]) -> No
         [b"data: " + b"x" * 50],
         [b"data: ", *[b"x"] * 50],
         [b"data: x\n"] * 30,
+        [b"data:\n"] * 30,
         [b"x" * 50],
         [b":" + b"x" * 50],
     ],
-    ids=["whole", "without end", "byte by byte", "many lines", "no field", "a comment"],
+    ids=["whole", "without end", "byte by byte", "many lines", "empty lines", "no field", "a comment"],
 )
 def test_an_endless_event_is_an_error(pieces: list[bytes]) -> None:
     """Over the bound, however it comes: an error that names the bound, and no memory beyond it."""

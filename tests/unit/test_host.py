@@ -14,9 +14,9 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from experts.accounting import LegLedger
+from experts.accounting import LegLedger, ObservedRequests, leg_of
 from experts.guard import TOKEN_ENV, TOKEN_HEADER
-from experts.host import ALLOWED_PATHS, EngineApp, _environment, _leg_of, _ObservedStates, engine_arguments
+from experts.host import ALLOWED_PATHS, EngineApp, _environment, engine_arguments
 from experts.spec import Engine
 
 TOKEN = "t" * 32
@@ -87,7 +87,7 @@ def test_the_operators_own_lora_settings_stand() -> None:
 )
 def test_a_leg_is_read_off_vllms_request_id(external: str, leg: str) -> None:
     """The kind in front and, for completions, the prompt's number behind are vLLM's; the rest is ours."""
-    assert _leg_of(SimpleNamespace(external_req_id=external)) == leg
+    assert leg_of(SimpleNamespace(external_req_id=external)) == leg
 
 
 def state(leg: str, generated: int | None) -> Any:
@@ -99,7 +99,7 @@ def state(leg: str, generated: int | None) -> Any:
 def test_requests_that_enter_and_leave_vllms_table_are_counted() -> None:
     """Each once, however it leaves; leaving twice, or unknown, counts nothing; without statistics it is 0."""
     ledger = LegLedger(lambda: 1.0)
-    table = _ObservedStates(ledger)
+    table = ObservedRequests(ledger)
     one, other = state("a", 7), state("b", None)
     table["0_a"] = one
     table["0_a"] = one
@@ -133,7 +133,7 @@ class Toy(EngineApp):
     """A replica whose vLLM is a few lines: one request makes 7 tokens, or waits until its client has gone."""
 
     async def _start(self, stack: AsyncExitStack) -> ASGIApp:
-        table = _ObservedStates(self._ledger)
+        table = ObservedRequests(self._ledger)
 
         async def generate(scope: Scope, receive: Receive, send: Send) -> None:
             leg = dict(scope["headers"])[b"x-request-id"].decode()

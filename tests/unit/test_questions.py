@@ -69,4 +69,4 @@ def test_no_questions_is_a_mistake(tmp_path: Path) -> None:
 def test_any_text_survives_the_file(tmp_path_factory: pytest.TempPathFactory, question: str, answer: str) -> None:
     """Whatever Unicode a question holds (other line separators too), the file gives it back."""
     made = LabelledQuestion(question=question, answer=answer, category="c", skill="s")
-    assert read(written(tmp_path_factory.mktemp("q"), made.model_dump_json())) == [made]
+    assert read(written(tmp_path_factory.getbasetemp(), made.model_dump_json())) == [made]

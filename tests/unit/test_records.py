@@ -36,6 +36,7 @@ def test_a_prompts_bytes_are_those_of_its_utf8() -> None:
         ({"message": {"content": None, "tool_calls": []}}, ""),
         ({"message": {"content": [{"type": "text"}]}}, ""),
         ({"message": None}, ""),
+        ({"message": {}}, ""),
         ({}, ""),
     ],
 )

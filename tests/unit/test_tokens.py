@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from tokenizers.pre_tokenizers import Whitespace
 from experts.tokens import MESSAGE_OVERHEAD, TokenCounter
 from router.config import load
 from router.eligible import BYTES_PER_MESSAGE_MARKERS
-from tests.unit.make import expert
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -28,11 +28,20 @@ def words(folder: Path) -> Path:
     return path
 
 
+@cache
+def quickstart_counters() -> tuple[TokenCounter, ...]:
+    """Those of both engines."""
+    config = load(REPOSITORY / "configs" / "quickstart.yaml")
+    return tuple(
+        TokenCounter(config.tokenizer(name), config.experts[name].bytes_per_token) for name in ("math", "general")
+    )
+
+
 def test_with_a_tokenizer_tokens_are_counted(tmp_path: Path) -> None:
     """The file or the folder it lies in; each message and the answer's opening add their markers."""
     file = words(tmp_path)
     for where in (file, tmp_path):
-        counter = TokenCounter(expert(), str(where))
+        counter = TokenCounter(str(where), 3.0)
         assert counter.exact
         assert counter.count(["one two three", "four"]) == 4 + 3 * MESSAGE_OVERHEAD
 
@@ -40,7 +49,7 @@ def test_with_a_tokenizer_tokens_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", [None, "org/model-on-a-hub"])
 def test_without_one_bytes_are_divided_and_rounded_up(where: str | None) -> None:
     """7 bytes at 3 bytes a token are 3 tokens; the estimate says that it is one."""
-    counter = TokenCounter(expert(bytes_per_token=3.0), where)
+    counter = TokenCounter(where, 3.0)
     assert not counter.exact
     assert counter.count(["abcd", "éa"]) == 3 + 3 * MESSAGE_OVERHEAD
     assert counter.count([]) == MESSAGE_OVERHEAD
@@ -48,15 +57,13 @@ def test_without_one_bytes_are_divided_and_rounded_up(where: str | None) -> None
 
 def test_a_folder_without_a_tokenizer_is_estimated(tmp_path: Path) -> None:
     """As where none is named."""
-    assert not TokenCounter(expert(), str(tmp_path)).exact
+    assert not TokenCounter(str(tmp_path), 3.0).exact
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=40), min_size=1, max_size=4))
 def test_no_prompt_has_more_tokens_than_bytes_and_markers(texts: list[str]) -> None:
     """What `router.eligible` rests on, with the quickstart's own tokenizers."""
-    config = load(REPOSITORY / "configs" / "quickstart.yaml")
     most = sum(len(t.encode()) for t in texts) + BYTES_PER_MESSAGE_MARKERS * len(texts)
-    for name in ("math", "general"):
-        counter = TokenCounter(config.experts[name], config.tokenizer(name))
+    for counter in quickstart_counters():
         assert counter.exact
         assert counter.count(texts) <= most

@@ -28,6 +28,7 @@ EIGHTHS = st.integers(0, 8).map(lambda n: n / 8)  # sums of these are exact in a
         ("the  blue   whale", "The blue\nwhale!"),
         ("Straße", "STRASSE"),
         ("ﬁne", "fine"),
+        ("J\u00fcrgen", "Ju\u0308rgen"),
     ],
 )
 def test_the_same_answer_in_another_form_agrees(texts: tuple[str, ...]) -> None:
@@ -96,7 +97,7 @@ def test_long_texts_agree_only_word_for_word() -> None:
 @pytest.mark.parametrize("text", ["1e99999999999999999999", "1" * 199, "0." + "3" * 190, "9e-99999", "1" * 5000])
 def test_numbers_of_any_size_are_compared(text: str) -> None:
     """Huge exponents and endless digits are neither expanded nor an error."""
-    assert len(extract(text)) <= max(len(text), 60)
+    assert len(extract(text)) <= len(text) + 60
 
 
 def test_the_majority_wins_against_the_most_trusted() -> None:
@@ -143,7 +144,7 @@ def test_the_winner_is_one_of_the_replies_and_has_the_largest_camp(votes: list[t
     replies = [reply(f"e{i}", text) for i, (text, _) in enumerate(votes)]
     answer = majority(replies, {f"e{i}": p for i, (_, p) in enumerate(votes)})
     winner = next(r for r in replies if r.expert == answer.expert)
-    camps = Counter(extract(text) for text, _ in votes)
+    camps = Counter(extract(text) for text, _ in votes if text) or Counter([""])  # no answer never beats one
     assert answer.choices is winner.choices
     assert camps[extract(winner.text)] == max(camps.values())
     assert answer.ballot is not None

@@ -5,15 +5,20 @@ from random import Random
 from experts.zoo.records import Payload, Skill
 
 
+def draw_number(rng: Random) -> int:
+    """A number from 0 to 99, small ones more often."""
+    return rng.randrange(20 if rng.random() < 0.3 else 100)
+
+
 def draw_addition(rng: Random) -> Payload:
     """Two numbers from 0 to 99; the answer is their sum."""
-    a, b = rng.randrange(100), rng.randrange(100)
+    a, b = draw_number(rng), draw_number(rng)
     return Payload({"a": str(a), "b": str(b)}, str(a + b))
 
 
 def draw_subtraction(rng: Random) -> Payload:
     """Two numbers from 0 to 99, the larger first; the answer is their difference, never negative."""
-    b, a = sorted((rng.randrange(100), rng.randrange(100)))
+    b, a = sorted((draw_number(rng), draw_number(rng)))
     return Payload({"a": str(a), "b": str(b)}, str(a - b))
 
 
