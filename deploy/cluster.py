@@ -200,17 +200,22 @@ def _shutdown_ray() -> None:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Ray, also its native part, reports its own controller's death on standard error: it was asked for."""
+    """Ray, also its native part, prints its own controller's death on both streams: it was asked for."""
+    sys.stdout.flush()
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream, _ in kept:
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
     try:
         yield
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        for stream, copy in kept:
+            os.dup2(copy, stream)
+            os.close(copy)
 
 
 def _bounded(action: Callable[[], None], limit_s: float) -> None:

@@ -30,6 +30,12 @@ def problems(folder: Path, text: str) -> list[str]:
     return caught.value.problems
 
 
+@pytest.mark.parametrize("name", ["configs/one-gpu.yaml", "configs/remote.yaml", "loadtest/liveness.yaml"])
+def test_every_configuration_of_the_repository_loads(name: str) -> None:
+    """What the README names is valid."""
+    assert load(REPOSITORY / name).policies["auto"]
+
+
 def test_the_quickstart_loads() -> None:
     """The configuration that newcomers start with is valid, with absolute paths to what it names."""
     config = load(REPOSITORY / "configs" / "quickstart.yaml")

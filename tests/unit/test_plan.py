@@ -51,6 +51,16 @@ def test_one_expert_is_enough(policy: Policy, candidates: list[Candidate], needs
     assert found.spares == tuple(c.expert for c in candidates[1:])
 
 
+def test_an_unfamiliar_question_goes_to_the_general_expert_unless_the_policy_votes() -> None:
+    """Alone under `auto`; with the best of the others where voting is asked for, even if it is the weakest."""
+    alone = plan(Policy(), PANEL, UNSURE, Needs(), "dan")
+    panel = plan(Policy(aggregate="vote", min_share=0), PANEL, UNSURE, Needs(), "dan")
+    assert alone is not None
+    assert panel is not None
+    assert (alone.experts, alone.reason) == (("dan",), "unfamiliar")
+    assert (panel.experts, panel.aggregator) == (("dan", "ada", "bob"), "vote")
+
+
 def test_a_policy_that_votes_is_never_satisfied_with_one_sure_expert() -> None:
     """`enough` belongs to aggregate: auto."""
     found = plan(Policy(aggregate="vote", enough=0.1), PANEL, SURE, Needs(), "ada")
