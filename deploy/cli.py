@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -146,7 +147,7 @@ def profile(
 
     loaded = _load(config)
     try:
-        profiles = measure(read(questions), list(loaded.experts), url, api_key, concurrency, err)
+        profiles = asyncio.run(measure(read(questions), list(loaded.experts), url, api_key, concurrency, err))
     except (ValueError, httpx.HTTPError) as error:
         _fail(str(error))
     target = Path(loaded.routing.profiles)

@@ -27,6 +27,7 @@ import httpx
 from rich.console import Console
 from rich.progress import track
 
+from loadtest.report import publish
 from loadtest.server import Served, serving
 
 CONFIG = Path(__file__).with_name("liveness.yaml")
@@ -257,10 +258,7 @@ def main() -> None:
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, serving(CONFIG, Path(folder) / "serve.log") as served:
         report = asyncio.run(measure(served, options.disconnects, console))
-    text = json.dumps(report, indent=1)
-    Console().print_json(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    publish(report, options.json)
 
 
 if __name__ == "__main__":

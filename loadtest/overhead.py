@@ -23,6 +23,7 @@ import aiohttp
 import psutil
 from rich.console import Console
 
+from loadtest.report import publish
 from loadtest.server import REPOSITORY, Served, serving
 
 CONFIG = REPOSITORY / "configs" / "quickstart.yaml"
@@ -115,10 +116,7 @@ def main() -> None:
             "connections": connections,
             "cpu_ratio_32_to_1": round(many / one, 3),
         }
-    text = json.dumps(report, indent=1)
-    Console().print_json(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    publish(report, options.json)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ MAX_TOKENS = 64
 TIMEOUT_S = 120
 
 
-def measure(
+async def measure(
     questions: Sequence[LabelledQuestion],
     experts: Sequence[str],
     url: str,
@@ -33,17 +33,6 @@ def measure(
         httpx.HTTPError: the symposium cannot be reached.
         ValueError: an expert refused; the message says why.
     """
-    return asyncio.run(_measure(questions, experts, url, api_key, concurrency, console))
-
-
-async def _measure(
-    questions: Sequence[LabelledQuestion],
-    experts: Sequence[str],
-    url: str,
-    api_key: str,
-    concurrency: int,
-    console: Console,
-) -> Profiles:
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     profiles = {}
     gate = asyncio.Semaphore(concurrency)
