@@ -75,8 +75,9 @@ class ExpertClient:
             finally:
                 response.close()  # a no-op after a whole answer; before its end it cuts the socket: the abort
         answer = _object(endpoint, raw)
-        if not isinstance(answer.get("choices"), list) or not answer["choices"]:
-            raise ExpertBroken(endpoint.expert, "the answer has no choices")
+        choices = answer.get("choices")
+        if not _objects(choices) or not choices or not _objects([c.get("message") for c in choices]):
+            raise ExpertBroken(endpoint.expert, "the answer has no choices with a message")
         return answer
 
     async def stream(self, endpoint: Endpoint, body: JsonObject, leg_id: str) -> AsyncGenerator[JsonObject, None]:
@@ -116,7 +117,7 @@ class ExpertClient:
         try:
             async with (
                 asyncio.timeout(wait_s + endpoint.limits.connect_s),
-                self._session.get(url, headers=endpoint.headers) as response,
+                self._session.get(url, headers=endpoint.headers, allow_redirects=False) as response,
             ):
                 if response.status != 200:
                     return None
@@ -131,7 +132,7 @@ class ExpertClient:
         try:
             async with (
                 asyncio.timeout(limit_s),
-                self._session.get(url, headers=endpoint.headers) as response,
+                self._session.get(url, headers=endpoint.headers, allow_redirects=False) as response,
             ):
                 return response.status == 200 if endpoint.hosted else response.status < 500
         except (aiohttp.ClientError, OSError, TimeoutError):
@@ -146,8 +147,9 @@ class ExpertClient:
                 data=orjson.dumps(body | {"model": endpoint.model}),
                 headers=headers,
                 timeout=timeout,
+                allow_redirects=False,  # questions and keys go where the operator said
             )
-        if response.status < 400:
+        if response.status < 300:
             return response
         try:
             raise _refusal(endpoint, response.status, await _read(endpoint, response))
@@ -217,10 +219,16 @@ def _object(endpoint: Endpoint, raw: bytes) -> JsonObject:
 
 def _chunk(endpoint: Endpoint, event: bytes) -> JsonObject:
     chunk = _object(endpoint, event)
-    if "error" in chunk:
+    if chunk.get("error") is not None:
         message = _error_fields(chunk)[0]
         raise ExpertUnreachable(endpoint.expert, f"error event: {message}")
+    if not _objects(chunk.get("choices") or []):
+        raise ExpertBroken(endpoint.expert, f"no chunk: {event[:80]!r}")
     return chunk
+
+
+def _objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _refusal(endpoint: Endpoint, status: int, raw: bytes) -> ExpertError:

@@ -210,6 +210,6 @@ def _usage(raw: Any, *, exact: bool) -> Usage | None:
     if not isinstance(raw, dict):
         return None
     prompt, output = raw.get("prompt_tokens"), raw.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(output, int):
+    if not isinstance(prompt, int) or not isinstance(output, int) or min(prompt, output) < 0:
         return None
     return Usage(prompt, output, exact)

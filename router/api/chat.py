@@ -132,7 +132,8 @@ class ChatCompletions:
             explanation = None
             if decision.query.explain:
                 asked = {live.expert} | {f.expert for f in live.failures}
-                explanation = decision_json(decision, asked) | {"answered_by": live.expert}
+                outcome = outcome_json(None, failures=live.failures) | {"answered_by": live.expert}
+                explanation = decision_json(decision, asked) | outcome
             last = last_chunk(head, live.usage(), decision.query.include_usage, explanation)
             await _finish_stream(send, last)
 
