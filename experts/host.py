@@ -153,25 +153,19 @@ class EngineApp:
             aborted = False
         finally:
             if aborted:
-                await self._let_go(work, leg_id)
+                await _let_go(work)
             self._ledger.http_closed(leg_id, aborted=aborted)
-
-    async def _let_go(self, work: asyncio.Task[None], leg_id: str) -> None:
-        """Ends vLLM's side of a leg whose client is gone.
-
-        Serve cancels us after `receive` has said `http.disconnect`. vLLM must see that message rather than the
-        cancelling: its handler runs in a task of its own that cancelling would leave running to its end. It
-        also forgets to abort a request that is cancelled while it is being handed to the engine, which would
-        stay in its tables for good: `_reap` aborts what is left.
-        """
-        await asyncio.wait({work}, timeout=NOTICE_S)
-        work.cancel()
-        await asyncio.wait({work})
-        task = asyncio.create_task(self._reap(leg_id))
-        self._reaping.add(task)
-        task.add_done_callback(self._reaping.discard)
+            if (leg := self._ledger.get(leg_id)) is not None and leg.engine_running:
+                task = asyncio.create_task(self._reap(leg_id))
+                self._reaping.add(task)
+                task.add_done_callback(self._reaping.discard)
 
     async def _reap(self, leg_id: str) -> None:
+        """Aborts what vLLM left behind of a leg that is over.
+
+        It forgets a request whose caller goes while it is being handed to the engine: that one would stay in its
+        tables for good.
+        """
         for pause_s in REAP_PAUSES_S:
             await asyncio.sleep(pause_s)
             leg = self._ledger.get(leg_id)
@@ -208,6 +202,17 @@ def _bounded(text: str, most: float) -> float:
         return min(max(float(text), 0.0), most)
     except ValueError:
         return 0.0
+
+
+async def _let_go(work: asyncio.Task[None]) -> None:
+    """Ends vLLM's side of a request whose client is gone.
+
+    Serve cancels us after `receive` has said `http.disconnect`. vLLM must see that message rather than the
+    cancelling: its handler runs in a task of its own that cancelling would leave running to its end.
+    """
+    await asyncio.wait({work}, timeout=NOTICE_S)
+    work.cancel()
+    await asyncio.wait({work})
 
 
 async def _called(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

@@ -33,7 +33,7 @@ def problems(folder: Path, text: str) -> list[str]:
 @pytest.mark.parametrize("name", ["configs/one-gpu.yaml", "configs/remote.yaml", "loadtest/liveness.yaml"])
 def test_every_configuration_of_the_repository_loads(name: str) -> None:
     """What the README names is valid."""
-    assert load(REPOSITORY / name).policies["auto"]
+    assert "auto" in load(REPOSITORY / name).policies
 
 
 def test_the_quickstart_loads() -> None:
