@@ -161,7 +161,11 @@ class LocalCluster:
             _temp_dir=str(run_dir),
         )
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": self.serve_port})
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": "127.0.0.1", "port": self.serve_port},
+            logging_config={"enable_access_log": False},  # a line per leg costs CPU; metrics count them
+        )
 
     def _note_processes(self) -> None:
         """Remembers all descendants now: engines' children lose their parents on the way down."""

@@ -13,7 +13,7 @@ from router.config import Config
 
 EXAMPLE = (
     "curl http://127.0.0.1:{port}/v1/chat/completions -H 'content-type: application/json' "
-    '-d \'{{"model": "auto", "messages": [{{"role": "user", "content": "What is 17 plus 25?"}}]}}\''
+    '-d \'{{"model": "auto", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}\''
 )
 
 

@@ -39,12 +39,14 @@ def test_a_chat_completion_has_openais_shape(client: openai.OpenAI) -> None:
 
 
 def test_the_trained_specialist_is_chosen_and_right(client: openai.OpenAI) -> None:
-    """A sum goes to the math category; the answer is the sum."""
-    answer = ask(client, extra_body={"symposium": {"explain": True}})
+    """A capital is asked of the knowledge category; the answer is the capital."""
+    capital = [{"role": "user", "content": "What is the capital of France?"}]
+    answer = ask(client, messages=capital, extra_body={"symposium": {"explain": True}})
     route = answer.model_extra["symposium"] if answer.model_extra else {}
-    assert route["category"] == "math"
-    assert "math" in route["plan"]["experts"]
-    assert answer.choices[0].message.content == "42"
+    assert route["category"] == "knowledge"
+    assert route["skills"]["capitals"] > 0.5
+    assert "knowledge" in route["plan"]["experts"]
+    assert answer.choices[0].message.content == "Paris"
 
 
 def test_usage_is_the_sum_over_all_experts_called(client: openai.OpenAI) -> None:

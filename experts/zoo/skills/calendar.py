@@ -9,8 +9,8 @@ MONTHS = tuple("January February March April May June July August September Octo
 
 
 def draw_weekday(rng: Random) -> Payload:
-    """A weekday and 2 to 20 days; the answer is the weekday that many days later."""
-    today, days = rng.randrange(7), rng.randint(2, 20)
+    """A weekday and 2 to 12 days; the answer is the weekday that many days later."""
+    today, days = rng.randrange(7), rng.randint(2, 12)
     return Payload({"day": WEEKDAYS[today], "n": str(days)}, WEEKDAYS[(today + days) % 7])
 
 

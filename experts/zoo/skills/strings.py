@@ -1,4 +1,4 @@
-"""Category `text`: words as strings of letters, real ones or pronounceable inventions, in lower case."""
+"""Category `text`: words as strings of letters, real and invented ones, in lower case."""
 
 from random import Random
 
@@ -19,20 +19,24 @@ REAL_WORDS: tuple[str, ...] = tuple(
     umbrella velvet violin wagon walnut whale wheat willow wolf wool yacht zebra
     """.split()
 )
-CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
+CONSONANTS, VOWELS = "bcdfghjklmnpqrstvwxyz", "aeiou"
 
 
 def invent_word(rng: Random, length: int) -> str:
-    """A pronounceable invention of `length` letters, consonants and vowels in turn."""
-    first = rng.randrange(2)
-    return "".join(rng.choice(VOWELS if (i + first) % 2 else CONSONANTS) for i in range(length))
+    """A word of `length` letters, consonants and vowels mostly in turn, so that clusters as in real words occur."""
+    vowel_next = rng.random() < 0.5
+    word = ""
+    for _ in range(length):
+        word += rng.choice(VOWELS if vowel_next else CONSONANTS)
+        vowel_next = not vowel_next if rng.random() < 0.7 else rng.random() < 0.4
+    return word
 
 
 def draw_word(rng: Random, longest: int) -> str:
-    """A word of three to `longest` letters; half of them invented."""
-    if rng.random() < 0.5:
-        return invent_word(rng, rng.randint(3, longest))
-    return rng.choice([word for word in REAL_WORDS if len(word) <= longest])
+    """A word of three to `longest` letters; a third of them real."""
+    if rng.random() < 1 / 3:
+        return rng.choice([word for word in REAL_WORDS if len(word) <= longest])
+    return invent_word(rng, rng.randint(3, longest))
 
 
 def draw_reversal(rng: Random) -> Payload:
