@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from experts.spec import Engine, Expert, Name, Spec
 
 AUTO = "auto"
+PATH_ARGS = ("tokenizer", "chat-template")  # engine arguments that may name a file or folder
 MERGE_TAG = "tag:yaml.org,2002:merge"  # "<<"
 
 
@@ -107,7 +108,8 @@ class Config(Spec):
         """Folder or file of an expert's tokenizer: its own, else that of its engine's local model."""
         spec = self.experts[expert]
         if spec.tokenizer is None and spec.engine is not None:
-            return self.engines[spec.engine].model
+            engine = self.engines[spec.engine]
+            return str(engine.args.get("tokenizer") or engine.model)
         return spec.tokenizer
 
     @model_validator(mode="after")
@@ -212,7 +214,8 @@ class _StrictLoader(yaml.SafeLoader):
 def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     """Relative paths start at the file's own folder.
 
-    `model`, `lora` and `tokenizer` may also be hub ids: only what starts with "." or "/" is a path there.
+    `model`, `lora`, `tokenizer` and the engine arguments that name files may also be hub ids: only what starts with
+    "." or "/" is a path there.
     """
 
     def mend(section: Any, keys: tuple[str, ...], always: bool = False) -> Any:
@@ -229,6 +232,13 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     for name, keys in (("engines", ("model",)), ("experts", ("lora", "tokenizer"))):
         if isinstance(section := raw.get(name), dict):
             mended[name] = {key: mend(value, keys) for key, value in section.items()}
+    if isinstance(mended.get("engines"), dict):
+        mended["engines"] = {
+            name: engine | {"args": mend(engine["args"], PATH_ARGS)}
+            if isinstance(engine, dict) and "args" in engine
+            else engine
+            for name, engine in mended["engines"].items()
+        }
     if "routing" in raw:
         mended["routing"] = mend(raw["routing"], ("fitted", "profiles"), always=True)
     return mended

@@ -1,6 +1,7 @@
 """The committed weights: whole, matching their cards, and better than the base where they claim to be."""
 
 import pytest
+from transformers import AutoTokenizer
 
 from experts.zoo.card import digest, read_card, readme
 from experts.zoo.evaluate import evaluate, greedy, prompts_of
@@ -41,9 +42,10 @@ def test_weights_stay_small() -> None:
 @pytest.mark.parametrize("folder", ["base", "general"])
 def test_tokenizer_is_current(folder: str) -> None:
     """The committed tokenizer is the one today's tasks give: changing a wording means training again."""
-    saved, fresh = load_tokenizer(WEIGHTS / folder), zoo_tokenizer()
+    saved, fresh = AutoTokenizer.from_pretrained(WEIGHTS / folder), zoo_tokenizer()
     assert saved.get_vocab() == fresh.get_vocab()
     assert saved.chat_template == fresh.chat_template
+    assert saved.tokenize("What is the capital of Peru?") == fresh.tokenize("What is the capital of Peru?")
 
 
 @pytest.mark.parametrize("recipe", SPECIALISTS, ids=names)
