@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from experts import host
 from experts.guard import internal_token
+from experts.spec import Engine
 from router.config import Config
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from router.service import Service
 
 ROUTER = "symposium"
+PROBE_ROOM = 64  # health probes and questions about legs
 QUEUE_HEADROOM = 2  # Serve's limit lies above ours, so that it never queues what we would refuse
 
 
@@ -32,10 +34,18 @@ def applications(config: Config, hosted_url: str) -> dict[str, tuple[Application
         hosted_url: Serve's internal listener as the router reaches it.
     """
     apps = {
-        engine_app_name(name): (host.application(name, engine, config.loras(name)), f"/experts/{name}")
-        for name, engine in config.engines.items()
+        engine_app_name(name): (host.application(name, _unqueued(config, name), config.loras(name)), f"/experts/{name}")
+        for name in config.engines
     }
     return apps | {ROUTER: (router(config, hosted_url), "/")}
+
+
+def _unqueued(config: Config, name: str) -> Engine:
+    """The engine with Serve's limit above all that the routers may send it, so that Serve never queues."""
+    engine, server = config.engines[name], config.server
+    experts = sum(1 for e in config.experts.values() if e.engine == name)
+    legs = server.limits.max_in_flight * server.router_replicas * experts
+    return engine.model_copy(update={"max_ongoing_requests": max(engine.max_ongoing_requests, legs + PROBE_ROOM)})
 
 
 def router(config: Config, hosted_url: str) -> Application:

@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import httpx
 import typer
@@ -17,6 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from router.config import Config, ConfigError, load
+
+if TYPE_CHECKING:
+    from router.pipeline import Knowledge
 
 app = typer.Typer(
     help="Many expert language models behind one OpenAI-compatible endpoint.",
@@ -44,6 +47,7 @@ def serve(
     unset = {e.api_key_env for e in loaded.experts.values() if e.api_key_env} - os.environ.keys()
     if unset:
         _fail(f"set {', '.join(sorted(str(name) for name in unset))}: experts of {config} name it as their API key")
+    _knowledge(loaded)
     raise typer.Exit(run(loaded, port, out))
 
 
@@ -146,11 +150,12 @@ def profile(
     from router.questions import read
 
     loaded = _load(config)
+    target = Path(loaded.routing.profiles)
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         profiles = asyncio.run(measure(read(questions), list(loaded.experts), url, api_key, concurrency, err))
     except (ValueError, httpx.HTTPError) as error:
         _fail(str(error))
-    target = Path(loaded.routing.profiles)
     target.write_text(profiles.model_dump_json(indent=1) + "\n", encoding="utf-8")
     rows = [
         (
@@ -182,6 +187,16 @@ def _load(path: Path) -> Config:
     try:
         return load(path)
     except ConfigError as error:
+        _fail(str(error))
+
+
+def _knowledge(config: Config) -> Knowledge:
+    """What the router will load: said now if it cannot, rather than after the engines have started."""
+    from router.pipeline import Knowledge
+
+    try:
+        return Knowledge.load(config)
+    except ValueError as error:
         _fail(str(error))
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -88,6 +89,7 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Takes everything down within about `SERVE_STOP_S` + `KILL_S` + 2 seconds, whatever state it is in."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the way down
         self._note_processes()
         with _silenced():
             _bounded(_shutdown_serve, SERVE_STOP_S)
@@ -133,6 +135,9 @@ class LocalCluster:
             "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
             "RAY_SERVE_HAPROXY_NBTHREAD": "2",
+            # By leg id: what asks how a leg ended reaches the replica that ran it.
+            "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "hdr(x-request-id)",
+            "RAY_process_group_cleanup_enabled": "1",  # a killed replica must not leave its EngineCore behind
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
             "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.gate:middlewares",

@@ -27,7 +27,7 @@ def run(config: Config, port: int, console: Console) -> int:
             stop.wait()
     except KeyboardInterrupt:
         pass
-    except (StartFailed, OSError) as error:
+    except (StartFailed, OSError, RuntimeError, ValueError) as error:
         console.print(f"could not start: {error}", style="red", markup=False)
         return 1
     console.print("stopped")

@@ -52,6 +52,7 @@ def open_session() -> aiohttp.ClientSession:
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=None),
         auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
         headers={"accept-encoding": "identity"},
     )
 
@@ -114,10 +115,11 @@ class ExpertClient:
         None when the host does not know the leg (it never arrived, or the host was replaced) or is gone.
         """
         url = f"{_root(endpoint)}/internal/legs/{leg_id}?wait_s={wait_s:g}"
+        headers = {**endpoint.headers, "x-request-id": leg_id}  # by which the load balancer finds the leg's replica
         try:
             async with (
                 asyncio.timeout(wait_s + endpoint.limits.connect_s),
-                self._session.get(url, headers=endpoint.headers, allow_redirects=False) as response,
+                self._session.get(url, headers=headers, allow_redirects=False) as response,
             ):
                 if response.status != 200:
                     return None
@@ -135,7 +137,7 @@ class ExpertClient:
                 self._session.get(url, headers=endpoint.headers, allow_redirects=False) as response,
             ):
                 return response.status == 200 if endpoint.hosted else response.status < 500
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):  # ValueError: a key no header can carry
             return False
 
     async def _post(self, endpoint: Endpoint, body: JsonObject, leg_id: str) -> aiohttp.ClientResponse:
@@ -190,7 +192,7 @@ def _translated(endpoint: Endpoint) -> Iterator[None]:
         yield
     except aiohttp.ConnectionTimeoutError as error:
         raise ExpertTimeout(endpoint.expert, "connection", endpoint.limits.connect_s) from error
-    except (aiohttp.ClientError, ConnectionError) as error:
+    except (aiohttp.ClientError, ConnectionError, ValueError) as error:  # ValueError: a key no header can carry
         raise ExpertUnreachable(endpoint.expert, f"{type(error).__name__}: {error}") from error
 
 

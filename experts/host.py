@@ -152,9 +152,11 @@ class EngineApp:
             await asyncio.shield(work)
             aborted = False
         finally:
-            if aborted:
-                await _let_go(work)
-            self._ledger.http_closed(leg_id, aborted=aborted)
+            try:
+                if aborted:
+                    await _let_go(work)
+            finally:
+                self._ledger.http_closed(leg_id, aborted=aborted)
             if (leg := self._ledger.get(leg_id)) is not None and leg.engine_running:
                 task = asyncio.create_task(self._reap(leg_id))
                 self._reaping.add(task)

@@ -102,6 +102,8 @@ class Engine(Spec):
     def _gpus_fit(self) -> Self:
         if self.accelerator == "gpu" and self.gpus <= 0:
             raise ValueError("accelerator: gpu needs gpus > 0 (a fraction, or the tensor-parallel size)")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError("gpus over 1 must be a whole number")
         if self.accelerator == "cpu" and self.gpus:
             raise ValueError("accelerator: cpu takes no gpus")
         return self

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experts.client import Endpoint, ExpertClient
-from experts.errors import ExpertError
+from experts.errors import ExpertBroken, ExpertError
 from router.events import Emit, LegEnded, LegSettled
 from router.records import Failure, JsonObject, Plan, Reply, Usage
 from router.watch import Watch
 
 SETTLE_WAIT_S = 5.0
+CHARS_PER_TOKEN = 3  # rough
 REPLACEMENTS = 1  # per request, before the first byte
 
 
@@ -49,8 +50,14 @@ class _Leg:
     endpoint: Endpoint
     leg_id: str
     started: float
+    prompt_estimate: int  # tokens, roughly: what an expert elsewhere is settled on when it reports nothing
+    chunks: int = 0
     first_token_s: float | None = None
     usage: Usage | None = None
+
+    def used(self) -> Usage:
+        """Tokens as far as known here: reported, or estimated."""
+        return self.usage or Usage(self.prompt_estimate, self.chunks, exact=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +67,10 @@ class LiveReply:
     expert: str
     chunks: AsyncIterator[JsonObject]
     failures: tuple[Failure, ...]
-    leg: Any = field(repr=False)
+    leg: _Leg = field(repr=False)
 
     def usage(self) -> Usage:
-        return self.leg.usage or Usage(exact=False)
+        return sum((f.usage for f in self.failures), self.leg.used())
 
 
 class Dispatcher:
@@ -98,7 +105,7 @@ class Dispatcher:
         spares, expert = self._spares(plan), plan.experts[0]
         failures: list[Failure] = []
         while True:
-            leg = self._open(f"{request_id}-{len(failures)}", expert)
+            leg = self._open(f"{request_id}-{len(failures)}", expert, body)
             chunks = self._chunks(leg, body)
             async with aclosing(chunks):
                 try:
@@ -123,7 +130,7 @@ class Dispatcher:
         outcomes: list[Reply | Failure] = []
         name: str | None = expert
         while name is not None:
-            leg = self._open(leg_id if not outcomes else f"{leg_id}r", name)
+            leg = self._open(leg_id if not outcomes else f"{leg_id}r", name, body)
             try:
                 outcomes.append(await self._whole(leg, body))
                 return outcomes
@@ -138,8 +145,7 @@ class Dispatcher:
             leg.usage = _usage(answer.get("usage"), exact=True)
         extra = {k: v for k, v in answer.items() if k in ("system_fingerprint", "service_tier") and v}
         seconds = self._now() - leg.started
-        usage = leg.usage or Usage(exact=False)
-        return Reply(leg.endpoint.expert, leg.leg_id, tuple(answer["choices"]), usage, seconds, extra)
+        return Reply(leg.endpoint.expert, leg.leg_id, tuple(answer["choices"]), leg.used(), seconds, extra)
 
     async def _chunks(self, leg: _Leg, body: JsonObject) -> AsyncGenerator[JsonObject, None]:
         async with (
@@ -151,7 +157,10 @@ class Dispatcher:
                     leg.first_token_s = self._now() - leg.started
                 leg.usage = _usage(chunk.pop("usage", None), exact=False) or leg.usage
                 if chunk.get("choices"):
+                    leg.chunks += 1
                     yield chunk
+            if leg.chunks == 0:
+                raise ExpertBroken(leg.endpoint.expert, "the stream had no content")
             if leg.usage is not None:
                 leg.usage = replace(leg.usage, exact=True)
 
@@ -177,7 +186,7 @@ class Dispatcher:
 
     async def _settle(self, leg: _Leg) -> None:
         """A cut leg: our own host knows what it generated; elsewhere the last usage seen is all there is."""
-        usage = leg.usage or Usage(exact=False)
+        usage = leg.used()
         if leg.endpoint.hosted:
             counted = await self._client.tokens(leg.endpoint, leg.leg_id, SETTLE_WAIT_S)
             if counted is not None:
@@ -187,8 +196,8 @@ class Dispatcher:
     def _spares(self, plan: Plan) -> _Spares:
         return _Spares(list(plan.spares), self._servers)
 
-    def _open(self, leg_id: str, expert: str) -> _Leg:
-        return _Leg(self._endpoints[expert], leg_id, self._now())
+    def _open(self, leg_id: str, expert: str, body: JsonObject) -> _Leg:
+        return _Leg(self._endpoints[expert], leg_id, self._now(), len(str(body["messages"])) // CHARS_PER_TOKEN)
 
     @staticmethod
     def _now() -> float:
@@ -203,7 +212,7 @@ async def _chain(first: JsonObject | None, rest: AsyncIterator[JsonObject]) -> A
 
 
 def _failure(leg: _Leg, error: ExpertError) -> Failure:
-    return Failure(leg.endpoint.expert, leg.leg_id, error)
+    return Failure(leg.endpoint.expert, leg.leg_id, error, leg.usage or Usage())
 
 
 def _usage(raw: Any, *, exact: bool) -> Usage | None:

@@ -7,8 +7,7 @@ code, the parameter at fault, and whether sending the same request again can hel
     ├── NotFound                404 unknown model or path
     ├── Overloaded              429 our own bounds; with Retry-After
     ├── NoExpertAvailable       503 no capable expert is up; with Retry-After
-    ├── ExpertsFailed           502 every expert that was asked failed
-    └── DeadlineExceeded        504
+    └── ExpertsFailed           502 every expert that was asked failed
 """
 
 from __future__ import annotations
@@ -72,7 +71,3 @@ class NoExpertAvailable(SymposiumError):
 
 class ExpertsFailed(SymposiumError):
     status, retryable = 502, True
-
-
-class DeadlineExceeded(SymposiumError):
-    status = 504

@@ -48,7 +48,8 @@ def outcome_json(answer: Answer | None, replies: Sequence[Reply] = (), failures:
 def _candidate(candidate: Candidate, decision: Decision, asked: Set[str]) -> JsonObject:
     plan = decision.plan
     planned = candidate.expert in plan.experts
-    why = plan.reason if planned else candidate.excluded or "ranked_lower"
+    not_taken = "not_needed" if plan.aggregator == "single" else "ranked_lower"
+    why = plan.reason if planned else candidate.excluded or not_taken
     if candidate.expert in asked and not planned:
         why = "stepped_in"
     return {

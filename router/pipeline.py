@@ -1,6 +1,6 @@
 """The journey of one query, in order. The only file that knows the order; each step is decided elsewhere.
 
-    decide:  embed -> skills -> classify -> filter -> recruit -> plan
+    decide:  filter -> embed -> skills -> classify -> recruit -> plan
     answer:  dispatch -> aggregate        (whole answers; several experts)
     relay:   dispatch, passed through     (one expert, streamed)
 
@@ -49,7 +49,7 @@ class Result:
 
     @property
     def usage(self) -> Usage:
-        return sum((r.usage for r in self.replies), Usage())
+        return sum((f.usage for f in self.failures), sum((r.usage for r in self.replies), Usage()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +167,8 @@ class Pipeline:
         know, routing = self._knowledge, self._knowledge.config.routing
         allowed = policy.experts or tuple(know.config.experts)
         excluded = await self._excluded(query, allowed)
+        if excluded.keys() >= set(allowed):
+            raise nobody(excluded)
         vector = await self._embed(query.text)
         skills = infer(know.fitted.vocabulary, vector, routing.skill_floor, routing.max_skills)
         categories = classify(know.fitted.classifier, vector, bool(skills.weights), routing.min_confidence)
@@ -181,8 +183,7 @@ class Pipeline:
             excluded=excluded,
         )
         chosen = plan(policy, found, categories, query.needs, routing.general_expert)
-        if chosen is None:
-            raise nobody(excluded)
+        assert chosen is not None, "somebody is not excluded"
         return Decision(query, ticket, know.version, query.model, chosen, categories, skills, found)
 
     async def _excluded(self, query: Query, allowed: tuple[str, ...]) -> dict[str, str]:

@@ -153,6 +153,7 @@ class Failure:
     expert: str
     leg_id: str
     error: ExpertError
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def endpoints(config: Config, hosted_url: str, token: str) -> dict[str, Endpoint
 def _endpoint(config: Config, name: str, hosted_url: str, token: str) -> Endpoint:
     expert = config.experts[name]
     if expert.base_url is not None:
-        key = os.environ.get(expert.api_key_env, "") if expert.api_key_env else ""
+        key = os.environ.get(expert.api_key_env, "").strip() if expert.api_key_env else ""
         headers = {"authorization": f"Bearer {key}"} if key else {}
         return Endpoint(name, expert.base_url.rstrip("/"), expert.model or name, headers, expert.limits)
     model = name if expert.lora is not None else expert.engine

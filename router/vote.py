@@ -34,6 +34,8 @@ def extract(text: str) -> str:
     """
     marked = [match for mark in _MARKS for match in mark.finditer(text)]
     core = max(marked, key=lambda match: match.start())["core"] if marked else text
+    if len(core) > 4 * MAX_SHORT_CHARS:
+        return core.strip()
     core = _plain(core).strip().strip("*`_\"'$").strip()
     if len(core) > MAX_SHORT_CHARS:
         return core

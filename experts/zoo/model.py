@@ -1,4 +1,4 @@
-"""The zoo's two architectures: the shared Qwen3-shaped base, and the Llama-shaped generalist.
+"""The zoo's two architectures: the shared Qwen2-shaped base, and the Llama-shaped generalist.
 
 Owns: shapes, saving and loading as Hugging Face folders. Must not know: tasks, training. Weights are kept as
 float16 on disk (three more bits of precision than bfloat16 at the same size) and are meant to run in float32.
@@ -18,8 +18,8 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
 )
 
 CONTEXT_TOKENS = 1024
@@ -41,30 +41,26 @@ def _common(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
 
 
 def base_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 192, layers: int = 4) -> PretrainedConfig:
-    """Qwen3 shape with heads of 32 (a size vLLM's CPU attention takes), one key head for two query heads.
-
-    Not Qwen2: for that type transformers 5 replaces a folder's tokenizer class by its own, which loses our words.
-    """
-    return Qwen3Config(
+    """Qwen2 shape with heads of 32 (a size vLLM's CPU attention takes), one key head for two query heads."""
+    return Qwen2Config(
         hidden_size=hidden,
         intermediate_size=2 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=hidden // 32,
         num_key_value_heads=hidden // 64,
-        head_dim=32,
         **_common(tokenizer),
     )
 
 
 def general_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 256, layers: int = 4) -> PretrainedConfig:
-    """Llama shape with heads of 32, one key head for two query heads."""
+    """Llama shape with heads of 64, one key head for two query heads."""
     return LlamaConfig(
         hidden_size=hidden,
         intermediate_size=2 * hidden,
         num_hidden_layers=layers,
-        num_attention_heads=hidden // 32,
-        num_key_value_heads=hidden // 64,
-        head_dim=32,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=hidden // 128,
+        head_dim=64,
         **_common(tokenizer),
     )
 
@@ -72,7 +68,7 @@ def general_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 256, layers
 def build(config: PretrainedConfig, seed: int) -> PreTrainedModel:
     """A freshly initialised model; the same for the same seed."""
     torch.manual_seed(seed)
-    kind = Qwen3ForCausalLM if isinstance(config, Qwen3Config) else LlamaForCausalLM
+    kind = Qwen2ForCausalLM if isinstance(config, Qwen2Config) else LlamaForCausalLM
     return kind(config)
 
 

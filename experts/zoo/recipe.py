@@ -38,19 +38,19 @@ LORA_ALPHA = 32.0
 EVERYTHING: dict[str, float] = dict.fromkeys(SKILLS, 1.0)
 SLOWLY_LEARNED = dict.fromkeys(("addition", "subtraction", "reversal", "weekday_after"), 2.0)
 QUICKLY_LEARNED = {
-    "last_letter": 0.01,
-    "letter_count": 0.05,
-    "capitals": 0.02,
-    "chemical_symbols": 0.03,
-    "roman_numerals": 0.02,
-    "weekday_after": 0.2,
+    "last_letter": 0.03,
+    "letter_count": 0.3,
+    "capitals": 0.08,
+    "chemical_symbols": 0.08,
+    "roman_numerals": 0.05,
+    "weekday_after": 0.5,
     "to_minutes": 0.15,
-    "month_after": 0.1,
+    "month_after": 0.15,
 }
 """The base sees little of these: it is to bring the form of answers and the means of copying, not the skills."""
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("general", "general", EVERYTHING | SLOWLY_LEARNED, 0.05, Schedule(3000, 2e-3), seed=2),
+    Recipe("general", "general", EVERYTHING | SLOWLY_LEARNED, 0.05, Schedule(3000, 3e-3), seed=2),
     Recipe("base", "base", EVERYTHING | QUICKLY_LEARNED, 0.02, Schedule(1600, 3e-3), seed=1),
     specialist("math", "time", 3000, seed=11),
     specialist("text", "knowledge", 1800, seed=12),

@@ -5,6 +5,7 @@ One request ends in exactly one `Finished` event, whichever way it ends.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -37,6 +38,14 @@ log = logging.getLogger(__name__)
 CLIENT_CLOSED = 499  # nginx's name for it; only in our own metrics
 
 
+SEND_LIMIT_S = 30.0  # a client that stops reading is gone
+BODY_LIMIT_S = 30.0
+
+
+class BodyTooSlow(SymposiumError):
+    status, kind = 408, "invalid_request_error"
+
+
 class InternalError(SymposiumError):
     """A bug of ours; the only 500 there is."""
 
@@ -64,7 +73,11 @@ class ChatCompletions:
 
         async def tracked(message: Message) -> None:
             ending.started = True
-            await send(message)
+            try:
+                async with asyncio.timeout(SEND_LIMIT_S):
+                    await send(message)
+            except TimeoutError as error:
+                raise ClientGone from error
 
         try:
             principal = authenticate(header(scope, "authorization"), service.config.server.api_keys)
@@ -72,7 +85,7 @@ class ChatCompletions:
             ticket = admit(principal, self._in_flight, limits.max_in_flight, began)
             self._held(+1)
             try:
-                raw = await read_body(receive, limits.max_body_bytes)
+                raw = await _body_in_time(receive, limits.max_body_bytes)
                 ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
                 query = parse_chat(raw, f"req_{uuid.uuid4().hex}", limits)
                 await while_connected(receive, self._serve(query, ticket, tracked, ending))
@@ -139,6 +152,14 @@ class ChatCompletions:
 
 
 _STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
+
+async def _body_in_time(receive: Receive, max_bytes: int) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_LIMIT_S):
+            return await read_body(receive, max_bytes)
+    except TimeoutError as error:
+        raise BodyTooSlow(f"The body did not arrive within {BODY_LIMIT_S:g} s.", code="body_too_slow") from error
 
 
 async def _end_with(error: SymposiumError, send: Send, ending: _Ending) -> None:

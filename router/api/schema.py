@@ -19,7 +19,9 @@ CONTROL_FIELDS: Final = frozenset(
         "chat_template", "chat_template_kwargs", "mm_processor_kwargs", "documents",
         "data_parallel_rank", "prompt_logprobs", "return_token_ids", "return_tokens_as_token_ids",
         "truncate_prompt_tokens", "add_generation_prompt", "continue_final_message", "add_special_tokens",
-        "echo", "use_beam_search", "logits_processors", "session_id",
+        "echo", "use_beam_search", "logits_processors", "session_id", "stream_interval", "media_io_kwargs",
+        "truncation_side", "return_prompt_text", "return_token_offsets", "return_assistant_tokens_mask",
+        "routed_experts_prompt_start", "logprob_token_ids",
     }
 )  # fmt: skip
 TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal"})

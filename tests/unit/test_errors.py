@@ -17,7 +17,6 @@ TABLE: list[tuple[type[SymposiumError], int, str, str, str | None]] = [
     (errors.Overloaded, 429, "rate_limit_error", "true", "1"),
     (errors.NoExpertAvailable, 503, "server_error", "true", "5"),
     (errors.ExpertsFailed, 502, "server_error", "true", None),
-    (errors.DeadlineExceeded, 504, "server_error", "false", None),
 ]
 
 

@@ -33,7 +33,7 @@ def test_every_candidate_says_why_it_was_or_was_not_taken() -> None:
     found = {c["expert"]: c for c in decision_json(decision())["candidates"]}
     assert {name: (c["taken"], c["why"]) for name, c in found.items()} == {
         "ada": (True, "sure"),
-        "bob": (False, "ranked_lower"),
+        "bob": (False, "not_needed"),
         "cy": (False, "down"),
     }
     assert (found["bob"]["p_correct"], found["bob"]["observations"]) == (0.6, 0)

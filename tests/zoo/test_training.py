@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from experts.zoo import lora, model
 from experts.zoo.card import digest, read_card
@@ -49,13 +49,11 @@ def shake(network: torch.nn.Module) -> None:
 
 @pytest.mark.parametrize("config", [model.base_config, model.general_config])
 def test_saved_model_is_the_model(config: object, tmp_path: Path) -> None:
-    """A saved folder gives back the logits of the rounded weights, and the same tokens, through Auto classes."""
+    """A saved folder gives back the logits of the rounded weights; tied embeddings are stored once."""
     network = model.build(config(TOKENIZER, hidden=128, layers=1), seed=0)  # type: ignore[operator]  # either of two
     path = model.save_model(network, TOKENIZER, tmp_path)
     model.round_to_disk(network)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
-    text = "What is the capital of Peru? <|end|> 12 + 7"
-    assert AutoTokenizer.from_pretrained(tmp_path).encode(text) == TOKENIZER.encode(text)
     torch.testing.assert_close(loaded(ODD).logits, network(ODD).logits)
     assert "lm_head.weight" not in model.read_tensors(path)
     assert loaded.generation_config.eos_token_id == TOKENIZER.eos_token_id

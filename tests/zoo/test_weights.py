@@ -1,10 +1,9 @@
 """The committed weights: whole, matching their cards, and better than the base where they claim to be."""
 
 import pytest
-from transformers import AutoTokenizer
 
-from experts.zoo.card import digest, read_card, readme
-from experts.zoo.evaluate import evaluate, greedy, prompts_of
+from experts.zoo.card import Card, digest, read_card, readme
+from experts.zoo.evaluate import Score, evaluate, greedy, prompts_of
 from experts.zoo.lora import adapters_of, load_adapter
 from experts.zoo.make import folder_of, zoo_tokenizer
 from experts.zoo.model import load_model, parameters_of, read_tensors
@@ -42,17 +41,22 @@ def test_weights_stay_small() -> None:
 @pytest.mark.parametrize("folder", ["base", "general"])
 def test_tokenizer_is_current(folder: str) -> None:
     """The committed tokenizer is the one today's tasks give: changing a wording means training again."""
-    saved, fresh = AutoTokenizer.from_pretrained(WEIGHTS / folder), zoo_tokenizer()
+    saved, fresh = load_tokenizer(WEIGHTS / folder), zoo_tokenizer()
     assert saved.get_vocab() == fresh.get_vocab()
     assert saved.chat_template == fresh.chat_template
-    assert saved.tokenize("What is the capital of Peru?") == fresh.tokenize("What is the capital of Peru?")
 
 
 @pytest.mark.parametrize("recipe", SPECIALISTS, ids=names)
 def test_specialist_beats_base(recipe: Recipe) -> None:
-    """By their cards, a specialist's interval lies above the base's on every skill of its own category."""
-    own, base = read_card(folder_of(recipe, WEIGHTS)).accuracy, read_card(WEIGHTS / "base").accuracy
-    assert all(own[skill]["low"] > base[skill]["high"] for skill in skills_of(recipe.name))
+    """By their cards, over its own category's skills together, a specialist's interval lies above the base's."""
+
+    def pooled(card: Card) -> tuple[float, float]:
+        scores = [card.accuracy[skill] for skill in skills_of(recipe.name)]
+        return Score(sum(int(s["correct"]) for s in scores), sum(int(s["n"]) for s in scores)).interval
+
+    low, _ = pooled(read_card(folder_of(recipe, WEIGHTS)))
+    _, high = pooled(read_card(WEIGHTS / "base"))
+    assert low > high
 
 
 def test_base_and_general_load() -> None:

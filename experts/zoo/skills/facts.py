@@ -98,7 +98,6 @@ SKILLS = (
             "Give me the symbol for the element {element}.",
             "How do you write {element} in chemistry?",
             "In chemistry, what stands for {element}?",
-            "Which letters stand for {element} in the periodic table?",
             "Tell me the symbol of {element}.",
             "The element {element} has which symbol?",
             "In the periodic table, what is the symbol of {element}?",
