@@ -36,17 +36,16 @@ class SentenceTransformerEmbedder:
 
         torch.set_num_threads(threads)
         self.name = model
+        self._torch = torch
         self._max_chars = max_chars
         self._model = SentenceTransformer(_minilm_path() if model == "minilm" else model, device="cpu")
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors = self._model.encode(
-            [t[: self._max_chars] for t in texts],
-            batch_size=len(texts) or 1,
-            normalize_embeddings=True,
-            show_progress_bar=False,
-        )
-        return np.asarray(vectors, dtype=np.float32)
+        # What `encode` does for one batch, without its sorting, progress and conversion: 1 ms less for one question.
+        with self._torch.inference_mode():
+            features = self._model.preprocess([t[: self._max_chars] for t in texts])
+            vectors = self._torch.nn.functional.normalize(self._model(features)["sentence_embedding"], dim=1)
+        return np.asarray(vectors.numpy(), dtype=np.float32)
 
 
 def _minilm_path() -> str:
