@@ -58,7 +58,8 @@ def engine_arguments(name: str, engine: Engine, loras: Mapping[str, str]) -> lis
         if "enable-lora" not in engine.args:
             argv.append("--enable-lora")
         if "max-loras" not in engine.args:
-            argv += ["--max-loras", str(len(loras))]
+            # One slot more than adapters: on CPU, vLLM 0.29 gives a request without one the last adapter otherwise.
+            argv += ["--max-loras", str(len(loras) + 1)]
         argv.append("--lora-modules")
         argv += [json.dumps({"name": lora, "path": path}) for lora, path in loras.items()]
     return argv

@@ -61,7 +61,7 @@ def test_the_operators_arguments_go_to_vllm_unchanged() -> None:
 def test_adapters_are_model_names_of_the_engine() -> None:
     """LoRA is switched on with room for all of them; names and paths survive any characters."""
     argv = engine_arguments("e", engine(), {"poet": '/a "b"/c', "judge": "org/j"})
-    assert argv[4:8] == ["--enable-lora", "--max-loras", "2", "--lora-modules"]
+    assert argv[4:8] == ["--enable-lora", "--max-loras", "3", "--lora-modules"]
     assert [json.loads(a) for a in argv[8:]] == [
         {"name": "poet", "path": '/a "b"/c'},
         {"name": "judge", "path": "org/j"},
