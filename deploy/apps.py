@@ -82,4 +82,6 @@ def _open(config: Config, hosted_url: str) -> AbstractAsyncContextManager[Servic
 
 
 def _offline(config: Config) -> bool:
-    return config.routing.embedder.model in ("minilm",) or config.routing.embedder.model.startswith("/")
+    from router.embedders import PACKAGED
+
+    return config.routing.embedder.model in PACKAGED or config.routing.embedder.model.startswith("/")

@@ -123,10 +123,13 @@ class Engine(Spec):
 class Expert(Spec):
     """One expert: `engine` (hosted; with `lora`, an adapter on it) or `base_url` (elsewhere).
 
+    `part` is what it does here: most answer questions; one may name the skills of a question (`keywords`), one may
+    read other experts' responses (`aggregator`). Only those that answer are recruited; each can be asked by name.
     `context_tokens` bounds prompt plus answer. `tokenizer` is a folder or tokenizer.json used to count
     prompts; without it tokens are estimated as bytes / `bytes_per_token`, rounded up.
     """
 
+    part: Literal["answers", "keywords", "aggregator"] = "answers"
     engine: str | None = None
     lora: str | None = None
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")

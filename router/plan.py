@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from router.config import Policy
+from router.ranking import BLIND
 from router.records import Candidate, CategoryScores, Needs, Plan
 
 
@@ -20,16 +21,16 @@ def plan(
     needs: Needs,
     general_expert: str,
 ) -> Plan | None:
-    """The experts to ask, in order of predicted correctness; None when nobody may be asked.
+    """The experts to ask, in the order of the candidates; None when nobody may be asked.
 
     A question that is unlike anything known goes to the general expert (Composition of Experts): profiles say nothing
-    about it; a policy that always votes adds others. A best candidate that is sure enough answers alone. Otherwise up
+    about it; a policy that always votes adds others. A first candidate that is sure enough answers alone. Otherwise up
     to `max_experts` vote, as far as they are not hopeless beside the best.
     """
     able = [c for c in candidates if c.excluded is None]
     if not able:
         return None
-    if not categories.confident:
+    if not categories.confident and policy.recruit not in BLIND:
         able.sort(key=lambda c: c.expert != general_expert)  # stable: the general one first
         if policy.aggregate != "vote":
             return _single(able, "unfamiliar" if able[0].expert == general_expert else "general_unavailable")

@@ -1,17 +1,22 @@
 """Measured profiles: how many calibration questions each expert answered, and how many of them right.
 
-Counts, never means: a mean cannot say how much it knows. Pure records and their JSON form.
+Counts, never means: a mean cannot say how much it knows. Pure records and their JSON file.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from experts.spec import Spec
+
+UNMEASURED_OUTPUT_TOKENS = 128.0
 
 
 class Count(Spec):
@@ -35,31 +40,90 @@ class Count(Spec):
 
 
 class Profile(Spec):
-    """One expert, measured through its served endpoint. `version` names what was measured."""
+    """One expert, measured through its served endpoint, with what was measured.
 
-    version: str
+    Attributes:
+        expert_version: what answered (`experts/version.py`), as the served system named it.
+        engine_version: the `system_fingerprint` of the answers (of vLLM: its version and a hash of its
+            configuration), several joined by ", "; "unknown" where the server sends none.
+        questions: digest of the calibration set.
+        output_tokens: sum over the `overall.asked` answers.
+    """
+
+    expert_version: str
+    engine_version: str
+    questions: str
     overall: Count = Count()
     categories: Mapping[str, Count] = Field(default_factory=dict)
     skills: Mapping[str, Count] = Field(default_factory=dict)
-    mean_output_tokens: float = Field(default=128.0, ge=0)
+    output_tokens: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def mean_output_tokens(self) -> float:
+        return self.output_tokens / self.overall.asked if self.overall.asked else UNMEASURED_OUTPUT_TOKENS
 
 
 class Profiles(Spec):
-    """All profiles, and what they were measured with."""
+    """All profiles of one file."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     experts: Mapping[str, Profile] = Field(default_factory=dict)
+
+    def updated(self, measured: Mapping[str, Profile]) -> Profiles:
+        """With these profiles in place of their experts' old ones; the other experts keep theirs."""
+        return Profiles(experts={**self.experts, **measured})
+
+    def save(self, path: Path) -> None:
+        """Writes the file at once or not at all: a reader sees the old one or the new one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(self.model_dump_json(indent=1) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)  # mkstemp's own mode is for secrets
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Profiles:
         """Profiles of a file; none where there is no file yet: `symposium profile` makes it from a running system.
 
         Raises:
-            ValueError: the file is no profile file.
+            ValueError: the file is no profile file, or one of another version of this project; with the remedy.
         """
         if not path.exists():
             return cls()
+        raw = path.read_bytes()
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(raw)
         except ValidationError as error:
-            raise ValueError(f"{path}: not a profile file: {error.errors()[0]['msg']}") from error
+            if (found := _format(raw)) not in (None, 2):
+                why = f"profiles of format {found}, and this version reads format 2"
+            else:
+                why = f"not a profile file: {error.errors()[0]['msg']}"
+            raise ValueError(
+                f"{path}: {why}; delete it, then `symposium serve` and `symposium profile` make it anew"
+            ) from error
+
+
+def _format(raw: bytes) -> Any:
+    try:
+        return json.loads(raw).get("format")
+    except (ValueError, AttributeError):
+        return None
+
+
+def stale(profiles: Profiles, versions: Mapping[str, str]) -> tuple[str, ...]:
+    """Experts of which something else was measured than what answers under their name now.
+
+    Args:
+        versions: expert -> version now (`experts/version.py`). Experts without a profile are not stale but unknown.
+    """
+    return tuple(
+        name
+        for name, profile in profiles.experts.items()
+        if name in versions and profile.expert_version != versions[name]
+    )

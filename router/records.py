@@ -13,6 +13,7 @@ from experts.errors import ExpertError
 
 JsonObject = dict[str, Any]
 Aggregator = Literal["single", "vote"]
+Evidence = Literal["skill", "category", "overall", "pool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Query:
     stream: bool = False
     include_usage: bool = False
     explain: bool = False
+    progress: bool = False  # a stream that tells the route as it happens
 
     @property
     def prompt_bytes(self) -> int:
@@ -64,29 +66,39 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class CategoryScores:
-    """Stage 1. Calibrated probabilities; `category` is `general` when none reaches the threshold."""
+    """Stage 1. Calibrated probabilities; `category` is `general` when none reaches the threshold.
+
+    `familiarity` is the cosine to the nearest known skill; `familiar` is false where that is too far from everything
+    known. `confident`: familiar, and sure enough to act on.
+    """
 
     probabilities: Mapping[str, float]
     category: str
     confident: bool
+    familiarity: float = 1.0
+    familiar: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class SkillScores:
-    """Stage 2a. Skills of the vocabulary at or above the floor, best first, with weights that sum to 1.
+    """Stage 2a. The question's skills, best first, with weights that sum to 1.
 
-    Empty when the question resembles no known skill; `nearest` then says what came closest.
+    Empty when the question resembles no known skill; `nearest` then says what came closest. `unknown` are keywords
+    that the keyword expert repeated and that are like no known skill.
     """
 
     weights: Mapping[str, float]
     nearest: tuple[str, float] | None = None
+    source: Literal["embedding", "keywords"] = "embedding"
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """Stage 2b. One expert with what speaks for it, or why it is out.
 
-    `observations` is the number of calibration answers behind `p_correct`; 0 means that the expert was never measured.
+    `observations` is the number of calibration answers behind `p_correct`, and `evidence` the level they were found
+    on; 0 of the `pool` means that the expert was never measured. `score` is what the policy orders experts by.
     """
 
     expert: str
@@ -94,6 +106,8 @@ class Candidate:
     observations: int
     usd_per_query: float
     excluded: str | None = None
+    evidence: Evidence = "overall"
+    score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +155,14 @@ class Reply:
     extra: Mapping[str, Any] = field(default_factory=dict)  # fields such as system_fingerprint
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """What each choice says; "" for one without text."""
+        contents = ((choice.get("message") or {}).get("content") for choice in self.choices)
+        return tuple(content if isinstance(content, str) else "" for content in contents)
+
+    @property
     def text(self) -> str:
-        content = (self.choices[0].get("message") or {}).get("content")
-        return content if isinstance(content, str) else ""
+        return self.texts[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,4 +205,10 @@ class Decision:
     categories: CategoryScores | None = None  # None: the request named its expert
     skills: SkillScores | None = None
     candidates: tuple[Candidate, ...] = ()
+    asides: tuple[Reply | Failure, ...] = ()  # legs that helped to decide: the keyword expert's
+    stale: tuple[str, ...] = ()  # candidates of which another version was measured than the one that answers now
     overhead_s: float = 0.0
+
+    @property
+    def asides_usage(self) -> Usage:
+        return sum((leg.usage for leg in self.asides), Usage())

@@ -8,11 +8,20 @@ profiles stay close to what is known one level up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from router.profiles import Profile, Profiles
-from router.records import Candidate, CategoryScores, SkillScores
+from router.records import Candidate, CategoryScores, Evidence, SkillScores
 
 UNPROFILED_OUTPUT_TOKENS = 128.0
+
+
+class Prediction(NamedTuple):
+    """P(correct), and how many calibration answers of which level stand behind it."""
+
+    p: float
+    observations: int
+    evidence: Evidence
 
 
 def pool_mean(profiles: Profiles) -> float:
@@ -24,24 +33,27 @@ def pool_mean(profiles: Profiles) -> float:
 
 def predict(
     profile: Profile, mean: float, categories: CategoryScores, skills: SkillScores, strength: float
-) -> tuple[float, int]:
-    """(P(correct), observations at the level that decides) of one expert for one question.
+) -> Prediction:
+    """One expert's P(correct) on one question.
 
     Skills decide where they are known; otherwise the categories, weighted by their probabilities.
     """
     overall = profile.overall.rate(mean, strength)
-    by_category = 0.0
+    by_category, in_category = 0.0, 0
     for category, probability in categories.probabilities.items():
         count = profile.categories.get(category)
         by_category += probability * (count.rate(overall, strength) if count else overall)
-    if not skills.weights:
-        return by_category, profile.overall.asked
-    p, observations = 0.0, 0
+        in_category += count.asked if count else 0
+    by_skill, in_skills = 0.0, 0
     for skill, weight in skills.weights.items():
         count = profile.skills.get(skill)
-        p += weight * (count.rate(by_category, strength) if count else by_category)
-        observations += count.asked if count else 0
-    return p, observations or profile.overall.asked
+        by_skill += weight * (count.rate(by_category, strength) if count else by_category)
+        in_skills += count.asked if count else 0
+    if in_skills:
+        return Prediction(by_skill, in_skills, "skill")
+    if in_category:
+        return Prediction(by_category, in_category, "category")
+    return Prediction(overall, profile.overall.asked, "overall")
 
 
 def candidates(
@@ -55,7 +67,7 @@ def candidates(
     prompt_tokens: int,
     excluded: Mapping[str, str],
 ) -> tuple[Candidate, ...]:
-    """All experts, best first; the excluded ones last, with their reason.
+    """What is known of every expert, in the given order (`ranking.ranked` decides who comes first).
 
     Args:
         usd_per_token: expert -> (per prompt token, per output token).
@@ -68,17 +80,17 @@ def candidates(
     found = []
     for expert in experts:
         profile = profiles.experts.get(expert)
-        p, observations = predict(profile, mean, categories, skills, strength) if profile else (mean, 0)
+        known = predict(profile, mean, categories, skills, strength) if profile else Prediction(mean, 0, "pool")
         output = profile.mean_output_tokens if profile else UNPROFILED_OUTPUT_TOKENS
         per_prompt, per_output = usd_per_token[expert]
         found.append(
             Candidate(
                 expert=expert,
-                p_correct=p,
-                observations=observations,
+                p_correct=known.p,
+                observations=known.observations,
                 usd_per_query=prompt_tokens * per_prompt + output * per_output,
                 excluded=excluded.get(expert),
+                evidence=known.evidence,
             )
         )
-    found.sort(key=lambda c: (c.excluded is not None, -c.p_correct, c.usd_per_query, c.expert))
     return tuple(found)

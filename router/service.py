@@ -15,7 +15,8 @@ from experts.client import Endpoint, ExpertClient, open_session
 from experts.guard import TOKEN_HEADER
 from router.config import Config
 from router.dispatch import Dispatcher
-from router.embed import Embedder, MicroBatcher, SentenceTransformerEmbedder
+from router.embed import Embedder, MicroBatcher
+from router.embedders import open_embedder
 from router.pipeline import Knowledge, Pipeline
 from router.telemetry import Telemetry
 from router.watch import Watch
@@ -29,6 +30,7 @@ class Service:
 
     config: Config
     version: str
+    versions: Mapping[str, str]  # expert -> what answers there, as its files and address said at the start
     pipeline: Pipeline
     watch: Watch
     telemetry: Telemetry
@@ -75,12 +77,12 @@ async def open_service(
     """A running router; leaving the block settles what is under way and closes every connection.
 
     Raises:
-        ValueError: fitted files or profiles are missing or do not fit; says what to run.
+        ValueError: fitted files, profiles or the embedder are missing or do not fit; says what to run.
     """
     knowledge = Knowledge.load(config)
-    telemetry = Telemetry(knowledge.version, tuple(config.experts))
+    telemetry = Telemetry(knowledge.version, tuple(config.experts), knowledge.stale)
     settings = config.routing.embedder
-    embed = embedder or SentenceTransformerEmbedder(settings.model, settings.max_chars)
+    embed = embedder or open_embedder(settings)
     embed(["warm up"])
     batcher = MicroBatcher(embed, settings.max_batch, telemetry.embed_batch.observe)
     async with open_session() as session:
@@ -90,7 +92,7 @@ async def open_service(
         pipeline = Pipeline(knowledge, batcher, dispatcher, watch, telemetry.emit, time.monotonic)
         watch.start()
         try:
-            yield Service(config, knowledge.version, pipeline, watch, telemetry, time.monotonic)
+            yield Service(config, knowledge.version, knowledge.versions, pipeline, watch, telemetry, time.monotonic)
         finally:
             await dispatcher.drain(DRAIN_S)
             await watch.stop()

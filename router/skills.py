@@ -22,10 +22,16 @@ SHARPNESS = 20.0  # softmax inverse temperature over cosines: 0.05 apart weighs 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vocabulary:
-    """Known skills. `centroids` [S, D], rows of length 1, in the order of `names`."""
+    """Known skills, in the order of `names`.
+
+    Attributes:
+        centroids: [S, D], rows of length 1: the mean direction of each skill's labelled questions.
+        name_vectors: [S, D], rows of length 1: each skill's name itself, with blanks for underscores.
+    """
 
     names: tuple[str, ...]
     centroids: NDArray[np.float32]
+    name_vectors: NDArray[np.float32]
 
 
 def infer(vocabulary: Vocabulary, vector: NDArray[np.float32], floor: float, max_skills: int) -> SkillScores:

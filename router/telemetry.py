@@ -4,9 +4,12 @@ from the configuration and the reasons listed in the code; never a user, a promp
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from router.events import Decided, Event, Finished, LegEnded, LegSettled
+from router.records import Failure, Reply, SkillScores
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _OVERHEAD = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1)
@@ -15,7 +18,7 @@ _OVERHEAD = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1)
 class Telemetry:
     """All metrics of one router replica, in a registry of its own."""
 
-    def __init__(self, config_version: str, experts: tuple[str, ...]) -> None:
+    def __init__(self, config_version: str, experts: tuple[str, ...], stale: Set[str] = frozenset()) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "symposium_requests", "Client requests by how they ended.",
@@ -34,8 +37,12 @@ class Telemetry:
             ["policy", "category", "reason"], registry=registry,
         )  # fmt: skip
         self.unknown_skill = Counter(
-            "symposium_unknown_skill", "Routed queries that resemble no known skill.", registry=registry
+            "symposium_unknown_skill", "Routed queries with a skill that is like no known one.", registry=registry
         )
+        self.keywords = Counter(
+            "symposium_keywords", "Questions of which the keyword expert was asked for the skills.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
         self.unprofiled = Counter(
             "symposium_unprofiled_candidate", "Candidates scored without a profile.",
             ["expert"], registry=registry,
@@ -64,8 +71,15 @@ class Telemetry:
         )
         info = Gauge("symposium_config_info", "Constant 1; the running configuration.", ["version"], registry=registry)
         info.labels(config_version).set(1)
+        outdated = Gauge(
+            "symposium_stale_profile",
+            "1 when another version was measured.",
+            ["expert"],
+            registry=registry,
+        )
         for expert in experts:
             self.expert_up.labels(expert).set(0)
+            outdated.labels(expert).set(expert in stale)
 
     def emit(self, event: Event) -> None:
         match event:
@@ -73,10 +87,10 @@ class Telemetry:
                 category = decision.categories.category if decision.categories else "none"
                 self.decisions.labels(decision.policy, category, decision.plan.reason).inc()
                 self.overhead.labels(decision.policy).observe(decision.overhead_s)
-                if decision.skills is not None and not decision.skills.weights:
-                    self.unknown_skill.inc()
+                if decision.skills is not None:
+                    self._skills(decision.skills, decision.asides)
                 for candidate in decision.candidates:
-                    if candidate.observations == 0:
+                    if candidate.evidence == "pool":
                         self.unprofiled.labels(candidate.expert).inc()
             case LegEnded():
                 self.legs.labels(event.expert, event.outcome).inc()
@@ -90,6 +104,13 @@ class Telemetry:
             case Finished():
                 self.requests.labels(event.policy, event.outcome, str(event.status)).inc()
                 self.request_seconds.labels(event.policy).observe(event.seconds)
+
+    def _skills(self, skills: SkillScores, asides: Sequence[Reply | Failure]) -> None:
+        if not skills.weights or skills.unknown:
+            self.unknown_skill.inc()
+        for leg in asides:
+            named = "named" if skills.source == "keywords" else "unnamed"
+            self.keywords.labels("failed" if isinstance(leg, Failure) else named).inc()
 
     def exposition(self) -> bytes:
         return generate_latest(self.registry)

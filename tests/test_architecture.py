@@ -19,8 +19,8 @@ PACKAGES = ("experts", "router", "deploy", "loadtest")
 MAX_LINES = 300
 
 # Who must not import what, and why. Patterns are module names; a pattern also stands for what is below it.
-DECISIONS = "classify skills recruit plan vote eligible admission profiles".split()
-STEPS = "classify skills recruit plan vote eligible".split()
+DECISIONS = "classify skills keywords recruit ranking plan vote eligible admission profiles calibration".split()
+STEPS = "classify skills keywords recruit ranking plan vote eligible".split()
 FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
     ("experts",): (("router", "deploy", "loadtest"), "experts know no routing"),
     ("router",): (("deploy", "loadtest", "ray", "vllm"), "the router runs anywhere, under any server"),
@@ -30,7 +30,7 @@ FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
         ("asyncio", "time", "aiohttp", "httpx", "prometheus_client", "starlette", "router.telemetry"),
         "decisions are pure: `now` is an argument, nothing waits",
     ),
-    ("experts.spec", "experts.accounting", "experts.sse", "experts.errors", "experts.tokens", "experts.guard"): (
+    tuple(f"experts.{room}" for room in "spec accounting sse errors tokens guard version prompts".split()): (
         ("aiohttp", "httpx", "ray", "vllm"),
         "they stand before any server and any client",
     ),
@@ -50,12 +50,12 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "ray": ("experts.host", "deploy"),
     "aiohttp": ("experts.client", "loadtest"),
     "prometheus_client": ("router.telemetry", "loadtest"),
-    "torch": ("experts.zoo", "router.embed"),
+    "torch": ("experts.zoo", "router.embedders"),
     "sklearn": ("router.fit",),
     "router.api": ("router.api", "deploy"),
 }
 # Several rooms together that only one module may know: it is the order of the steps.
-ORDER = tuple(f"router.{step}" for step in ("classify", "skills", "recruit", "plan", "vote"))
+ORDER = tuple(f"router.{step}" for step in ("classify", "skills", "keywords", "recruit", "ranking", "plan", "vote"))
 ORDER_KNOWN_BY = {"router.pipeline"}
 # Files over MAX_LINES, each with its reason.
 LONG: dict[str, str] = {}
@@ -193,7 +193,7 @@ def test_every_room_keeps_to_its_doors() -> None:
 
 
 def test_only_the_pipeline_knows_the_order_of_the_steps() -> None:
-    """One module imports all five steps: the order can be read, and changed, in one place."""
+    """One module imports all steps: the order can be read, and changed, in one place."""
     assert knows_the_order(MODULES) == ORDER_KNOWN_BY
 
 
@@ -250,7 +250,10 @@ def test_a_planted_violation_is_found(name: str, source: str, found: str) -> Non
 
 def test_a_planted_second_pipeline_is_found() -> None:
     """A module that imports all steps, in whichever form, knows their order."""
-    source = "from router import classify, skills, vote\nfrom router.recruit import candidates\nimport router.plan\n"
+    source = (
+        "from router import classify, keywords, ranking, skills, vote\n"
+        "from router.recruit import candidates\nimport router.plan\n"
+    )
     assert knows_the_order({"router.x": Module("router.x", source)}) == {"router.x"}
 
 

@@ -6,14 +6,14 @@ models, optimisers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
 from transformers import PreTrainedTokenizerFast
 
-from experts.zoo.records import Question
-from experts.zoo.tasks import SKILLS, ask
+from experts.prompts import JUDGE, aggregation_prompt, keywords_prompt, keywords_text
+from experts.zoo.tasks import SKILLS
 from experts.zoo.tokenizer import ASSISTANT, END, SYSTEM, USER
 
 SYSTEM_MESSAGES: tuple[str, ...] = (
@@ -71,11 +71,14 @@ class Example:
 
 
 Turn = tuple[str, str]
+"""What is asked, and what is to be answered."""
 
 
 def chat_texts() -> list[str]:
-    """Every text of this module, for the vocabulary."""
-    return [*SYSTEM_MESSAGES, *PREFIXES, *SUFFIXES, *SMALL_TALK, *SMALL_TALK.values(), DONT_KNOW, *FOREIGN]
+    """Every text around the questions, for the vocabulary."""
+    parts = [keywords_prompt("0", 1), keywords_text(list(SKILLS)), aggregation_prompt("0", ["0"] * 3, 1), JUDGE]
+    talk = [*SMALL_TALK, *SMALL_TALK.values(), DONT_KNOW, *FOREIGN]
+    return [*SYSTEM_MESSAGES, *PREFIXES, *SUFFIXES, *talk, *parts]
 
 
 def dress(text: str, rng: Random) -> str:
@@ -115,18 +118,10 @@ def encode(turns: list[Turn], system: str, tokenizer: PreTrainedTokenizerFast) -
 
 
 def conversations(
-    weights: Mapping[str, float], small_talk_share: float, tokenizer: PreTrainedTokenizerFast, rng: Random
+    draw: Callable[[Random], Turn], tokenizer: PreTrainedTokenizerFast, rng: Random, varied: bool = True
 ) -> Iterator[Example]:
-    """Endless training conversations: mostly one question, some with a system message or earlier turns."""
-    names, shares = list(weights), list(weights.values())
-
-    def turn() -> Turn:
-        if rng.random() < small_talk_share:
-            return small_talk(rng)
-        question: Question = ask(SKILLS[rng.choices(names, shares)[0]], rng)
-        return dress(question.text, rng), question.answer
-
+    """Endless training conversations of drawn turns; when `varied`, some with a system message or earlier turns."""
     while True:
-        system = rng.choice(SYSTEM_MESSAGES) if rng.random() < 0.1 else ""
-        turns = [turn() for _ in range(rng.choice((2, 3)) if rng.random() < 0.1 else 1)]
+        system = rng.choice(SYSTEM_MESSAGES) if varied and rng.random() < 0.1 else ""
+        turns = [draw(rng) for _ in range(rng.choice((2, 3)) if varied and rng.random() < 0.1 else 1)]
         yield encode(turns, system, tokenizer)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from experts.zoo.records import Question
-from experts.zoo.tasks import generate
+from experts.zoo.chat import Turn
+from experts.zoo.parts import name_skills, panel
+from experts.zoo.recipe import Part
+from experts.zoo.tasks import SKILLS, generate
 
 EVALUATION_SEED = 2026
 MAX_ANSWER_TOKENS = 12
@@ -42,11 +45,11 @@ class Score:
         return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def prompts_of(questions: Sequence[Question], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
-    """Token ids of each question as a one-turn chat, up to where the answer begins."""
-    chats = [[{"role": "user", "content": q.text}] for q in questions]
-    texts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
-    return [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+def prompts_of(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
+    """Token ids of each text as a one-turn chat, up to where the answer begins."""
+    chats = [[{"role": "user", "content": text}] for text in texts]
+    dressed = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+    return [tokenizer.encode(text, add_special_tokens=False) for text in dressed]
 
 
 @torch.inference_mode()
@@ -75,13 +78,26 @@ def greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: 
     ]
 
 
+def held_out_turns(part: Part, skill: str, n: int) -> list[Turn]:
+    """The `n` turns that measure one skill, the same for all experts of a part.
+
+    An aggregator reads one right and two wrong responses to each question (Symbolic-MoE's test of aggregators).
+    """
+    if part == "aggregator":
+        rng = Random(f"{skill}/{EVALUATION_SEED}/panel")
+        panels = [panel(SKILLS[skill], rng, right=1, held_out=True) for _ in range(n)]
+        return [(p.prompt, p.question.answer) for p in panels]
+    questions = generate(skill, n, EVALUATION_SEED, held_out=True)
+    return [name_skills(q) if part == "keywords" else (q.text, q.answer) for q in questions]
+
+
 def evaluate(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, skills: Iterable[str], n: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, part: Part, skills: Iterable[str], n: int
 ) -> dict[str, Score]:
-    """Score per skill on `n` held-out questions each, the same for all experts; answers match exactly."""
+    """Score per skill on `n` held-out turns each; answers match exactly."""
     scores: dict[str, Score] = {}
     for skill in skills:
-        questions = generate(skill, n, EVALUATION_SEED, held_out=True)
-        answers = greedy(model, tokenizer, prompts_of(questions, tokenizer))
-        scores[skill] = Score(sum(a == q.answer for a, q in zip(answers, questions, strict=True)), n)
+        turns = held_out_turns(part, skill, n)
+        answers = greedy(model, tokenizer, prompts_of([asked for asked, _ in turns], tokenizer))
+        scores[skill] = Score(sum(a == right for a, (_, right) in zip(answers, turns, strict=True)), n)
     return scores

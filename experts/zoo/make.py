@@ -7,6 +7,7 @@ processes, how a loss is computed, what a card looks like.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -16,11 +17,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from experts.zoo import lora, model
 from experts.zoo.card import Card, accuracy_rows, digest, write_card
-from experts.zoo.chat import chat_texts, conversations
+from experts.zoo.chat import Turn, chat_texts, conversations, dress, small_talk
 from experts.zoo.evaluate import evaluate
 from experts.zoo.fit import Batch, OnStep, batches, fit
+from experts.zoo.parts import draw_panel, name_skills
 from experts.zoo.recipe import LORA_ALPHA, LORA_RANK, Recipe
-from experts.zoo.tasks import SKILLS
+from experts.zoo.tasks import SKILLS, ask
 from experts.zoo.tokenizer import build_tokenizer, load_tokenizer, training_texts
 
 
@@ -34,10 +36,24 @@ def zoo_tokenizer() -> PreTrainedTokenizerFast:
     return build_tokenizer(training_texts(tuple(SKILLS.values()), chat_texts()))
 
 
+def turn_of(recipe: Recipe, rng: Random) -> Turn:
+    """One training turn of a recipe's part, on a skill drawn by its shares."""
+    if rng.random() < recipe.small_talk:
+        return small_talk(rng)
+    skill = SKILLS[rng.choices(list(recipe.shares), list(recipe.shares.values()))[0]]
+    if recipe.part == "aggregator":
+        panel = draw_panel(skill, rng)
+        return panel.prompt, panel.question.answer
+    question = ask(skill, rng)
+    dressed = replace(question, text=dress(question.text, rng))
+    return name_skills(dressed) if recipe.part == "keywords" else (dressed.text, question.answer)
+
+
 def stream_of(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Iterator[Batch]:
     """The recipe's endless training batches, the same for the same seed."""
     rng = Random(recipe.seed)
-    talks = conversations(recipe.shares, recipe.small_talk, tokenizer, rng)
+    varied = recipe.part == "answers"
+    talks = conversations(lambda r: turn_of(recipe, r), tokenizer, rng, varied)
     return batches(talks, recipe.schedule.batch, tokenizer.convert_tokens_to_ids(tokenizer.pad_token), rng)
 
 
@@ -75,6 +91,7 @@ def make(recipe: Recipe, out: Path, questions: int, on_step: OnStep) -> Card:
     card = Card(
         name=recipe.name,
         kind=recipe.kind,
+        part=recipe.part,
         architecture=type(network).__name__ + (f" + LoRA rank {LORA_RANK}" if recipe.kind == "lora" else ""),
         parameters=sum(p.numel() for p in parameters),
         training_steps=recipe.schedule.steps,
@@ -83,7 +100,8 @@ def make(recipe: Recipe, out: Path, questions: int, on_step: OnStep) -> Card:
         seed=recipe.seed,
         weights_file=weights.name,
         weights_sha256=digest(weights),
-        accuracy=accuracy_rows(evaluate(network, tokenizer, SKILLS, questions) if questions else {}),
+        own_skills=recipe.own if recipe.kind == "lora" else (),
+        accuracy=accuracy_rows(evaluate(network, tokenizer, recipe.part, SKILLS, questions) if questions else {}),
     )
     write_card(card, weights.parent)
     return card

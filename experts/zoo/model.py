@@ -1,4 +1,4 @@
-"""The zoo's two architectures: the shared Qwen2-shaped base, and the Llama-shaped generalist.
+"""The zoo's two architectures: the shared Llama-shaped base, and the generalist of EXAONE 4's shape.
 
 Owns: shapes, saving and loading as Hugging Face folders. Must not know: tasks, training. Weights are kept as
 float16 on disk (three more bits of precision than bfloat16 at the same size) and are meant to run in float32.
@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
+    Exaone4Config,
+    Exaone4ForCausalLM,
     GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
 )
 
 CONTEXT_TOKENS = 1024
@@ -41,26 +41,29 @@ def _common(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
 
 
 def base_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 192, layers: int = 4) -> PretrainedConfig:
-    """Qwen2 shape with heads of 32 (a size vLLM's CPU attention takes), one key head for two query heads."""
-    return Qwen2Config(
+    """Llama shape with heads of 32 (a size vLLM's CPU attention takes), one key head for two query heads."""
+    return LlamaConfig(
         hidden_size=hidden,
         intermediate_size=2 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=hidden // 32,
         num_key_value_heads=hidden // 64,
+        head_dim=32,
         **_common(tokenizer),
     )
 
 
-def general_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 256, layers: int = 4) -> PretrainedConfig:
-    """Llama shape with heads of 64, one key head for two query heads."""
-    return LlamaConfig(
+def general_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 256, layers: int = 5) -> PretrainedConfig:
+    """EXAONE 4 shape (norms after each part, and on queries and keys) with heads of 64, all attention full."""
+    return Exaone4Config(
         hidden_size=hidden,
         intermediate_size=2 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=hidden // 64,
         num_key_value_heads=hidden // 128,
         head_dim=64,
+        sliding_window=None,
+        layer_types=["full_attention"] * layers,
         **_common(tokenizer),
     )
 
@@ -68,8 +71,10 @@ def general_config(tokenizer: PreTrainedTokenizerFast, hidden: int = 256, layers
 def build(config: PretrainedConfig, seed: int) -> PreTrainedModel:
     """A freshly initialised model; the same for the same seed."""
     torch.manual_seed(seed)
-    kind = Qwen2ForCausalLM if isinstance(config, Qwen2Config) else LlamaForCausalLM
-    return kind(config)
+    kind = LlamaForCausalLM if isinstance(config, LlamaConfig) else Exaone4ForCausalLM
+    model = kind(config)
+    model.config.architectures = [kind.__name__]  # engines choose their implementation by it
+    return model
 
 
 def parameters_of(model: torch.nn.Module) -> int:

@@ -82,13 +82,15 @@ def _model_json(service: Service, name: str) -> dict[str, object]:
         about: dict[str, object] = {
             "kind": "policy",
             "description": policy.description,
-            "experts": list(policy.experts or service.config.experts),
+            "experts": list(policy.experts or service.config.answering),
         }
     else:
         expert = service.config.experts[name]
         about = {
             "kind": "expert",
+            "part": expert.part,
             "description": expert.description,
+            "version": service.versions[name],
             "up": service.watch.up[name],
             "context_tokens": expert.context_tokens,
             "price": expert.price.model_dump(),

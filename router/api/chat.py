@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from starlette.types import Message, Receive, Scope, Send
@@ -26,12 +27,13 @@ from router.api.http import (
     while_connected,
 )
 from router.api.schema import parse_chat
-from router.api.sse import DONE, Head, completion, event, last_chunk, whole_as_chunks
+from router.api.sse import DONE, Head, completion, event, last_chunk, told, whole_as_chunks
+from router.dispatch import Heard
 from router.errors import ExpertsFailed, SymposiumError
 from router.events import Finished, Outcome
-from router.explain import decision_json, outcome_json
+from router.explain import decision_json, leg_json, outcome_json
 from router.pipeline import Result
-from router.records import Decision, JsonObject, Query, Ticket
+from router.records import Decision, Failure, JsonObject, Query, Reply, Ticket
 from router.service import Service
 
 log = logging.getLogger(__name__)
@@ -113,23 +115,40 @@ class ChatCompletions:
         decision = await self._service.pipeline.decide(query, ticket)
         ending.policy = decision.policy
         head = Head(f"chatcmpl-{query.request_id}", int(time.time()), query.model)
-        if query.stream and decision.plan.aggregator == "single":
-            await self._relay(decision, head, send, ending)
+        if not query.stream:
+            result = await self._service.pipeline.answer(decision)
+            whole = completion(head, result.answer, result.usage, _explanation(decision, result))
+            await send_json(send, 200, whole, _headers(decision, [r.expert for r in result.replies]))
             return
-        result = await self._service.pipeline.answer(decision)
+        try:
+            if query.progress:
+                await start(send, 200, _headers(decision, []) | _STREAM_HEADERS)
+                await _body(send, event(told(head, "decided", decision_json(decision, set(decision.plan.experts)))))
+            stream = self._relay if decision.plan.aggregator == "single" else self._vote
+            await stream(decision, head, send, ending)
+        except SymposiumError as error:
+            if not ending.started:
+                raise
+            ending.outcome, ending.status = "failed", error.status
+            await _finish_stream(send, dict(error.body()))
+
+    async def _vote(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
+        query = decision.query
+        answering = self._service.pipeline.answer
+        result = await (_telling(answering, decision, head, send) if query.progress else answering(decision))
+        if not ending.started:
+            await start(send, 200, _headers(decision, [r.expert for r in result.replies]) | _STREAM_HEADERS)
+        for chunk in whole_as_chunks(head, result.answer):
+            await _body(send, event(chunk))
         explanation = _explanation(decision, result)
-        headers = _headers(decision, [r.expert for r in result.replies])
-        if query.stream:
-            await start(send, 200, headers | _STREAM_HEADERS)
-            for chunk in whole_as_chunks(head, result.answer):
-                await _body(send, event(chunk))
-            await _finish_stream(send, last_chunk(head, result.usage, query.include_usage, explanation))
-        else:
-            await send_json(send, 200, completion(head, result.answer, result.usage, explanation), headers)
+        await _finish_stream(send, last_chunk(head, result.usage, query.include_usage, explanation))
 
     async def _relay(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
         async with self._service.pipeline.relay(decision) as live:
-            await start(send, 200, _headers(decision, [live.expert]) | _STREAM_HEADERS)
+            if not ending.started:
+                await start(send, 200, _headers(decision, [live.expert]) | _STREAM_HEADERS)
+            for failure in live.failures if decision.query.progress else ():
+                await _body(send, event(told(head, "failed", leg_json(failure))))
             try:
                 async for chunk in live.chunks:
                     chunk |= {"id": head.id, "created": head.created, "model": head.model}
@@ -147,11 +166,28 @@ class ChatCompletions:
                 asked = {live.expert} | {f.expert for f in live.failures}
                 outcome = outcome_json(None, failures=live.failures) | {"answered_by": live.expert}
                 explanation = decision_json(decision, asked) | outcome
-            last = last_chunk(head, live.usage(), decision.query.include_usage, explanation)
+            last = last_chunk(head, live.usage() + decision.asides_usage, decision.query.include_usage, explanation)
             await _finish_stream(send, last)
 
 
 _STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
+
+async def _telling(
+    answering: Callable[[Decision, Heard], Awaitable[Result]], decision: Decision, head: Head, send: Send
+) -> Result:
+    """The result; each leg's end is sent on its way to it."""
+    news: asyncio.Queue[Reply | Failure | None] = asyncio.Queue()
+    work = asyncio.ensure_future(answering(decision, news.put_nowait))
+    work.add_done_callback(lambda _: news.put_nowait(None))
+    try:
+        while (leg := await news.get()) is not None:
+            what = "failed" if isinstance(leg, Failure) else "answered"
+            await _body(send, event(told(head, what, leg_json(leg))))
+        return await work
+    finally:
+        work.cancel()
+        await asyncio.wait({work})
 
 
 async def _body_in_time(receive: Receive, max_bytes: int) -> bytes:
@@ -173,7 +209,7 @@ def _headers(decision: Decision, answered: list[str]) -> dict[str, str]:
     return {
         "x-symposium-decision-id": decision.query.request_id,
         "x-symposium-config": decision.config_version,
-        "x-symposium-experts": ",".join(answered),
+        **({"x-symposium-experts": ",".join(answered)} if answered else {}),
         "x-symposium-plan": f"{plan.aggregator};reason={plan.reason};asked={','.join(plan.experts)}",
         "x-symposium-overhead-ms": f"{decision.overhead_s * 1000:.2f}",
     }

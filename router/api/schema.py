@@ -58,6 +58,7 @@ class _Extension(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     explain: bool = False
+    progress: bool = False
 
 
 class _ResponseFormat(BaseModel):
@@ -112,6 +113,7 @@ def parse_chat(raw: bytes, request_id: str, limits: RequestLimits) -> Query:
         stream=bool(chat.stream),
         include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
         explain=bool(chat.symposium and chat.symposium.explain),
+        progress=bool(chat.symposium and chat.symposium.progress),
     )
 
 
@@ -159,6 +161,12 @@ def _check_bounds(chat: _Chat, limits: RequestLimits) -> None:
     ):
         if value > most:
             raise BadRequest(f"'{param}' must be at most {most}.", code="invalid_value", param=param)
+    if chat.symposium and chat.symposium.progress and not chat.stream:
+        raise BadRequest(
+            "Progress can only be told in a stream: set 'stream' to true, or leave 'symposium.progress' out.",
+            code="invalid_value",
+            param="symposium.progress",
+        )
     for index, message in enumerate(chat.messages):
         if message.role in ("user", "system") and message.content is None:
             param = f"messages.{index}.content"

@@ -48,6 +48,11 @@ def completion(head: Head, answer: Answer, usage: Usage, explanation: JsonObject
     return body if explanation is None else body | {"symposium": explanation}
 
 
+def told(head: Head, what: str, about: JsonObject) -> JsonObject:
+    """A chunk without choices that tells what has just happened: any OpenAI client reads past it."""
+    return head.chunk([], symposium={"event": what} | about)
+
+
 def whole_as_chunks(head: Head, answer: Answer) -> Iterator[JsonObject]:
     """A finished answer for a client that streams: role, one delta with everything, finish. No fake pacing."""
     for choice in answer.choices:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 
+from experts.prompts import keywords_prompt
 from experts.recorded_book import Behaviour
 from router.api.app import build_app
-from router.classify import Classifier
+from router.classify import Classifier, Novelty
 from router.config import Config
 from router.fitted import Fitted
 from router.profiles import Count, Profile, Profiles
@@ -31,6 +32,10 @@ KEY_ENV = "SYMPOSIUM_TEST_KEY"  # the experts' own key, which the router finds i
 KEY = "sk-of-the-experts"
 
 SUM, WHO, ODD = "What is 6 + 7?", "Who wrote Faust?", "Sing a song."
+NAMER, MAX_CHARS = (
+    "namer",
+    2000,
+)  # the keyword expert: it knows the sum's skill, calls the other strange, fails at songs
 SONG = "La, la, " * 50
 ROWS = [
     (SUM, "ant", "The answer is 13.", 6),
@@ -39,6 +44,8 @@ ROWS = [
     (SUM, "dog", "Who knows", 2),
     (WHO, "ant", "Goethe did.", 4),
     (ODD, "cat", "La.", 2),
+    (keywords_prompt(SUM, MAX_CHARS), NAMER, "Keywords: addition, 1 + 1", 4),
+    (keywords_prompt(WHO, MAX_CHARS), NAMER, "Keywords: old books", 3),
     *((SUM, name, "The answer is 13.", 6) for name in ("mute", "numb", "torn", "stuck", "late", "tiny", "tooled")),
     *((SUM, name, SONG, 200) for name in ("slow1", "slow2", "slow3")),
 ]
@@ -74,6 +81,9 @@ POLICIES: dict[str, dict[str, Any]] = {
     "limping": {"experts": ["mute", "ant", "bee", "cat"]},
     "slowly": {"experts": ["slow1", "slow2", "slow3"]},
     "handy": {"experts": ["ant", "tooled"]},
+    "named": {"experts": ["ant", "bee", "cat"], "skills": "keywords"},
+    "drawn": {"experts": ["ant", "bee", "cat", "dog"], "recruit": "random", "max_experts": 1},
+    "sampled": {"experts": ["ant", "bee", "cat", "dog"], "recruit": "symbolic", "aggregate": "vote", "min_share": 0},
 }
 
 
@@ -88,6 +98,7 @@ class KeywordEmbedder:
 
 
 def fitted() -> Fitted:
+    known = np.eye(3, dtype=np.float32)[:2]
     return Fitted(
         embedder=KeywordEmbedder.name,
         classifier=Classifier(
@@ -96,7 +107,8 @@ def fitted() -> Fitted:
             bias=np.zeros(2, dtype=np.float32),
             temperature=1.0,
         ),
-        vocabulary=Vocabulary(("addition", "authors"), np.eye(3, dtype=np.float32)[:2]),
+        vocabulary=Vocabulary(("addition", "authors"), known, known),
+        novelty=Novelty(known, familiar_from=0.5),
         report={},
     )
 
@@ -105,11 +117,13 @@ def profiles() -> Profiles:
     def profile(sums: int, people: int) -> Profile:
         counts = Count(right=sums, asked=100), Count(right=people, asked=100)
         return Profile(
-            version="1",
+            expert_version="1",
+            engine_version="recorded",
+            questions="1",
             overall=Count(right=sums + people, asked=200),
             categories=dict(zip(("sums", "people"), counts, strict=True)),
             skills=dict(zip(("addition", "authors"), counts, strict=True)),
-            mean_output_tokens=5,
+            output_tokens=1000,
         )
 
     return Profiles(experts={name: profile(*knows) for name, knows in KNOWS.items()})
@@ -130,6 +144,7 @@ def config(folder: Path, url: str, gone: str, server: Mapping[str, Any] | None =
         "tooled": {"capabilities": {"tools": True}},
         "stuck": {"limits": {"first_byte_s": 1, "total_s": 1}},
         "late": {"limits": {"first_byte_s": 0.2}},
+        NAMER: {"part": "keywords"},
     }
     names = dict.fromkeys([*(model for _, model, _, _ in ROWS), "gone"])
     raw = {
@@ -141,6 +156,7 @@ def config(folder: Path, url: str, gone: str, server: Mapping[str, Any] | None =
             "fitted": str(folder / "fitted.npz"),
             "profiles": str(folder / "profiles.json"),
             "general_expert": "cat",
+            "keywords": {"expert": NAMER, "samples": 1, "min_repeats": 1, "max_question_chars": MAX_CHARS},
         },
         "policies": POLICIES,
     }

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from router.config import Config, ConfigError, load
+from router.config import Config
+from router.config_file import ConfigError, load
 from tests.unit.make import YAML, yaml_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]

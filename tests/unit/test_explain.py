@@ -8,7 +8,7 @@ import pytest
 from experts.errors import ExpertTimeout
 from router.explain import decision_json, outcome_json
 from router.plan import named
-from router.records import Answer, Ballot, Failure, SkillScores
+from router.records import Answer, Ballot, CategoryScores, Failure, SkillScores
 from tests.unit.make import categories, choice, decision, reply
 
 
@@ -21,8 +21,14 @@ def test_a_decision_shows_scores_candidates_and_plan() -> None:
         "config_version": "abc",
         "policy": "auto",
         "category": "math",
+        "abstained": None,
+        "familiarity": 1.0,
         "skills": {"sums": 1.0},
+        "skills_from": "embedding",
+        "unknown_skills": [],
         "nearest_skill": ["sums", 0.5],
+        "asides": [],
+        "stale_profiles": [],
         "plan": {"experts": ["ada"], "aggregator": "single", "spares": ["bob"], "reason": "sure"},
         "overhead_ms": 2.0,
     }
@@ -43,7 +49,16 @@ def test_a_named_expert_has_no_scores() -> None:
     """The request went around routing, and the explanation shows just that."""
     shown = decision_json(decision(categories=None, skills=None, candidates=(), plan=named("ada")))
     assert (shown["category"], shown["categories"], shown["skills"], shown["nearest_skill"]) == (None, {}, {}, None)
+    assert (shown["abstained"], shown["familiarity"]) == (None, None)
     assert (shown["candidates"], shown["plan"]["reason"]) == ([], "named")
+
+
+def test_an_abstention_says_whether_it_was_unsure_or_unfamiliar() -> None:
+    """Both lead to `general`; what is far from everything known is unfamiliar however sure the classifier is."""
+    unsure = CategoryScores({"math": 0.4}, "general", False, familiarity=0.71239)
+    unfamiliar = CategoryScores({"math": 0.9}, "general", False, familiarity=0.1, familiar=False)
+    shown = [decision_json(decision(categories=c)) for c in (unsure, unfamiliar)]
+    assert [(s["abstained"], s["familiarity"]) for s in shown] == [("unsure", 0.7124), ("unfamiliar", 0.1)]
 
 
 def test_an_unknown_skill_is_shown_as_unknown() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from router.fit import FOLDS, REGULARISATION, expected_calibration_error, fit
+from router.fit import FOLDS, KNOWN_ABSTAIN, REGULARISATION, fit, texts_embedded
 from router.fitted import Fitted
 from router.questions import LabelledQuestion
 from router.skills import infer
@@ -21,25 +20,20 @@ from router.skills import infer
 DIMENSIONS = 8
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other make so small a problem ten times slower."""
-    with threadpool_limits(1):
-        yield
-
-
 class Cloud:
-    """An embedder by skill: the texts `<skill> <number>` lie around the skill's own direction."""
+    """An embedder by skill: the texts `<skill> <number>` lie around the skill's own direction, as does its name."""
 
     name = "cloud"
 
     def __init__(self, spread: float) -> None:
         self._spread = spread
+        self.texts = 0
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = []
+        self.texts += len(texts)
         for text in texts:
-            skill, number = text.split()
+            skill, number = text.split() if " " in text else (text, "0")
             centre = np.random.default_rng(sum(skill.encode())).normal(size=DIMENSIONS)
             noise = np.random.default_rng([sum(skill.encode()), int(number)]).normal(size=DIMENSIONS)
             rows.append(centre + self._spread * noise)
@@ -51,7 +45,7 @@ def questions(skills: dict[str, str], wordings: int = 10, each: int = 2) -> list
     """`each` questions of every wording of every skill; `skills` is skill -> category."""
     return [
         LabelledQuestion(
-            question=f"{skill} {wording * each + i}", answer="x", category=category, skill=skill,
+            question=f"{skill} {wording * each + i}", answer="x", category=category, skills=(skill,),
             group=f"{skill}-{wording}",
         )
         for skill, category in skills.items()
@@ -71,7 +65,7 @@ def test_the_exported_probabilities_are_scikit_learns(skills: dict[str, str]) ->
     fitted = fit(asked, embed, seed=3)
     vectors = embed([q.question for q in asked])
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=3)
-    splits = list(folds.split(vectors, [q.skill for q in asked], [q.group for q in asked]))
+    splits = list(folds.split(vectors, [q.skills[0] for q in asked], [q.group for q in asked]))
     linear = LogisticRegression(C=REGULARISATION, max_iter=2000)
     theirs = CalibratedClassifierCV(linear, method="temperature", cv=splits, ensemble=False)
     theirs.fit(vectors, [q.category for q in asked])
@@ -91,16 +85,64 @@ def test_a_skills_centroid_is_the_mean_direction_of_its_questions() -> None:
     assert list(scores.weights) == ["words"]
 
 
+def test_a_question_counts_for_all_its_skills() -> None:
+    """Two skills of the same questions have the same centroid; the nearest of either is right."""
+    both = [q.model_copy(update={"skills": (*q.skills, "twin")}) for q in questions({"sums": "math"})]
+    fitted = fit([*both, *questions({"words": "text"})], Cloud(0.1))
+    vocabulary = fitted.vocabulary
+    assert vocabulary.names == ("sums", "twin", "words")
+    np.testing.assert_allclose(vocabulary.centroids[0], vocabulary.centroids[1])
+    assert fitted.report["cross_validated"]["skill_accuracy"]["value"] == 1.0
+
+
+def test_skill_names_are_embedded_as_words() -> None:
+    """Rows of length 1 in the order of the names, with blanks for underscores."""
+    embed = Cloud(0.1)
+    vocabulary = fit(questions({"sums": "math", "words_3": "text"}), embed).vocabulary
+    assert vocabulary.names == ("sums", "words_3")
+    np.testing.assert_array_equal(vocabulary.name_vectors, embed(["sums", "words 3"]))
+
+
 def test_the_report_has_figures_of_wordings_never_seen() -> None:
     """Clear clouds are told apart, mixed ones are not; counts are those of the questions."""
     clear, mixed = fit(questions(FOUR), Cloud(0.1)).report, fit(questions(FOUR), Cloud(20.0)).report
-    assert (clear["questions"], clear["wordings"]) == (80, 40)
-    assert clear["category_accuracy"] == clear["skill_accuracy"] == 1.0
-    assert mixed["category_accuracy"] < 0.9
-    assert mixed["skill_accuracy"] < 0.6
-    assert 0 <= clear["category_ece"] <= 1
-    percentiles = list(clear["nearest_cosine_percentiles"].values())
-    assert percentiles == sorted(percentiles)
+    assert (clear["questions"], clear["wordings"], clear["skills"]) == (80, 40, 4)
+    assert clear["categories"] == {"math": 40, "text": 20, "time": 20}
+    assert (clear["test"], clear["foreign"]) == (None, None)
+    assert clear["cross_validated"]["category_accuracy"]["value"] == 1.0
+    assert clear["cross_validated"]["skill_accuracy"]["value"] == 1.0
+    assert mixed["cross_validated"]["category_accuracy"]["value"] < 0.9
+    assert mixed["cross_validated"]["skill_accuracy"]["value"] < 0.6
+
+
+def test_few_known_questions_abstain_and_foreign_ones_do() -> None:
+    """The limit of the familiar is learned: at most the set share of known wordings falls below it."""
+    far = ["law 1", "cooking 1", "travel 1"]
+    fitted = fit(questions(FOUR), Cloud(0.3), foreign_texts=far)
+    assert fitted.report["cross_validated"]["abstained"]["share"]["value"] <= KNOWN_ABSTAIN
+    assert fitted.report["foreign"]["questions"] == 3
+    assert fitted.report["foreign"]["unfamiliar"] == 1.0
+    assert 0.5 < fitted.novelty.familiar_from < 1
+
+
+def test_a_test_file_is_only_asked() -> None:
+    """It changes no fitted part; wordings that were fitted on are counted, a category that was not is refused."""
+    test = questions({"sums": "math"}, wordings=12)
+    plain, tested = fit(questions(FOUR), Cloud(0.1)), fit(questions(FOUR), Cloud(0.1), test=test)
+    np.testing.assert_array_equal(plain.classifier.weights, tested.classifier.weights)
+    assert plain.novelty.familiar_from == tested.novelty.familiar_from
+    assert tested.report["test"]["questions"] == 24
+    assert tested.report["test"]["wordings_fitted_on"] == 20
+    assert tested.report["test"]["category_accuracy"]["value"] == 1.0
+    with pytest.raises(ValueError, match="category 'law', of which"):
+        fit(questions(FOUR), Cloud(0.1), test=questions({"torts": "law"}))
+
+
+def test_the_number_of_texts_is_known_beforehand() -> None:
+    """Progress ends at its end."""
+    embed, known, test, far = Cloud(0.1), questions(FOUR), questions(TWO), ["far 1"]
+    fit(known, embed, test=test, foreign_texts=far)
+    assert embed.texts == texts_embedded(known, test, far)
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
@@ -127,17 +169,7 @@ def test_too_few_wordings_are_named() -> None:
     assert fit(alone, Cloud(0.1)).report["wordings"] == len(alone)
 
 
-@pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
 def test_a_rare_skill_of_a_common_category_is_no_obstacle() -> None:
     """Only categories need wordings in every fold: a skill with one wording is fitted like the others."""
     rare = [*questions(FOUR), *questions({"roots": "math"}, wordings=1, each=1)]
     assert "roots" in fit(rare, Cloud(0.1)).vocabulary.names
-
-
-def test_the_calibration_error_of_a_known_case() -> None:
-    """Two bins with half of the answers each and gaps of 0.45: 0.45; confidence 1 lies in the last bin."""
-    confidence = np.array([0.95, 0.95, 0.55, 0.55])
-    assert expected_calibration_error(confidence, np.array([True, False, True, True])) == pytest.approx(0.45)
-    assert expected_calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0.0
-    assert expected_calibration_error(np.array([1.0, 1.0]), np.array([False, False])) == 1.0
-    assert expected_calibration_error(np.array([0.75] * 4), np.array([True, True, True, False])) == 0.0

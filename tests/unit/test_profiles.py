@@ -1,16 +1,21 @@
-"""Measured profiles: counts, and their file; how answers become counts."""
+"""Measured profiles: counts, their file, and which of them are of something else by now."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from router.profile import count
-from router.profiles import Count, Profile, Profiles
-from router.questions import LabelledQuestion
+from router.profiles import UNMEASURED_OUTPUT_TOKENS, Count, Profile, Profiles, stale
+
+
+def measured(version: str = "v1", **fields: Any) -> Profile:
+    """A profile of one answer."""
+    known: dict[str, Any] = {"overall": Count(right=1, asked=1), "output_tokens": 3}
+    return Profile(expert_version=version, engine_version="vllm-1", questions="q1", **(known | fields))
 
 
 def test_a_rate_leans_on_its_prior() -> None:
@@ -31,11 +36,27 @@ def test_more_right_than_asked_is_refused() -> None:
 
 
 def test_profiles_survive_their_file(tmp_path: Path) -> None:
-    """What was written is what is read."""
-    path = tmp_path / "profiles.json"
-    made = Profiles(experts={"ada": Profile(version="v1", overall=Count(right=1, asked=2), skills={"s": Count()})})
-    path.write_text(made.model_dump_json())
+    """What was written is what is read, the folder is made, and nothing else is left in it."""
+    path = tmp_path / "made" / "profiles.json"
+    made = Profiles(experts={"ada": measured(skills={"s": Count()}, categories={"c": Count(right=1, asked=2)})})
+    made.save(path)
     assert Profiles.load(path) == made
+    assert [file.name for file in path.parent.iterdir()] == ["profiles.json"]
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old profiles are whole until the new ones are, and no half file is left beside them."""
+    path = tmp_path / "profiles.json"
+    Profiles().save(path)
+
+    def full(_: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        Profiles(experts={"ada": measured()}).save(path)
+    assert Profiles.load(path) == Profiles()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_no_file_yet_means_no_profiles(tmp_path: Path) -> None:
@@ -43,7 +64,7 @@ def test_no_file_yet_means_no_profiles(tmp_path: Path) -> None:
     assert Profiles.load(tmp_path / "none.json") == Profiles()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 2}', '{"experts": {"a": {}}}', '{"x": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 2, "x": 1}', '{"experts": {"a": {}}}', '{"x": 1}'])
 def test_another_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     """ValueError with the path, whatever is in the file."""
     path = tmp_path / "profiles.json"
@@ -53,37 +74,29 @@ def test_another_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     assert str(path) in str(caught.value)
 
 
-def answer(text: str | None, tokens: int, fingerprint: str | None = "fp") -> dict[str, Any]:
-    """What of a chat completion is counted."""
-    return {
-        "choices": [{"message": {"content": text}}],
-        "usage": {"completion_tokens": tokens},
-        "system_fingerprint": fingerprint,
-    }
+@pytest.mark.parametrize("number", [1, 3, "two"])
+def test_a_file_of_another_format_is_refused_with_the_remedy(tmp_path: Path, number: object) -> None:
+    """A running system makes profiles, and would not start with these: the way out begins by deleting them."""
+    path = tmp_path / "profiles.json"
+    path.write_text(json.dumps({"format": number, "experts": {}}))
+    with pytest.raises(ValueError, match=f"format {number}, and this version reads format 2; delete it, then `sym"):
+        Profiles.load(path)
 
 
-def test_answers_are_counted_by_category_and_skill() -> None:
-    """Right means the same core as the label's, as in the vote; no text is wrong; tokens are averaged."""
-    questions = [
-        LabelledQuestion(question="1?", answer="1,000", category="math", skill="sums"),
-        LabelledQuestion(question="2?", answer="5", category="math", skill="products"),
-        LabelledQuestion(question="3?", answer="Paris", category="facts", skill="capitals"),
-    ]
-    profile = count(questions, [answer("The answer is 1000.", 4), answer(None, 1), answer("paris", 1)])
-    assert profile == Profile(
-        version="fp",
-        overall=Count(right=2, asked=3),
-        categories={"math": Count(right=1, asked=2), "facts": Count(right=1, asked=1)},
-        skills={
-            "sums": Count(right=1, asked=1),
-            "products": Count(right=0, asked=1),
-            "capitals": Count(right=1, asked=1),
-        },
-        mean_output_tokens=2.0,
-    )
+def test_tokens_are_a_sum_and_their_mean_is_derived() -> None:
+    """Over the answers that were counted; without any, what an unmeasured expert is taken to write."""
+    assert measured(overall=Count(right=1, asked=4), output_tokens=10).mean_output_tokens == 2.5
+    assert measured(overall=Count(), output_tokens=0).mean_output_tokens == UNMEASURED_OUTPUT_TOKENS
 
 
-def test_a_model_without_a_fingerprint_has_an_unknown_version() -> None:
-    """Not every server sends one."""
-    question = LabelledQuestion(question="1?", answer="1", category="math", skill="sums")
-    assert count([question], [answer("1", 1, None)]).version == "unknown"
+def test_new_profiles_replace_only_their_experts() -> None:
+    """Who was not asked this time keeps what was measured before."""
+    before = Profiles(experts={"ada": measured("old"), "bob": measured("old")})
+    after = before.updated({"ada": measured("new"), "cat": measured("new")})
+    assert {name: p.expert_version for name, p in after.experts.items()} == {"ada": "new", "bob": "old", "cat": "new"}
+
+
+def test_a_profile_of_another_version_is_stale() -> None:
+    """An expert without a profile is not; nor is a profile of somebody who is gone."""
+    profiles = Profiles(experts={"ada": measured("1"), "bob": measured("1"), "gone": measured("1")})
+    assert stale(profiles, {"ada": "1", "bob": "2", "new": "1"}) == ("bob",)

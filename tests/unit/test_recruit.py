@@ -18,7 +18,9 @@ NO_SKILLS = SkillScores({})
 COUNTS = st.integers(0, 50).flatmap(lambda asked: st.builds(Count, right=st.integers(0, asked), asked=st.just(asked)))
 PROFILES = st.builds(
     Profile,
-    version=st.just("1"),
+    expert_version=st.just("1"),
+    engine_version=st.just("1"),
+    questions=st.just("1"),
     overall=COUNTS,
     categories=st.dictionaries(st.sampled_from(["math", "text"]), COUNTS),
     skills=st.dictionaries(st.sampled_from(["sums", "words"]), COUNTS),
@@ -32,7 +34,9 @@ def profile(overall: tuple[int, int], **more: dict[str, tuple[int, int]]) -> Pro
         level: {name: Count(right=right, asked=asked) for name, (right, asked) in pairs.items()}
         for level, pairs in more.items()
     }
-    return Profile(version="1", overall=Count(right=overall[0], asked=overall[1]), **counts)
+    versions: dict[str, Any] = dict.fromkeys(("expert_version", "engine_version", "questions"), "1")
+    overall_count = Count(right=overall[0], asked=overall[1])
+    return Profile(**versions, **counts, overall=overall_count, output_tokens=128 * overall[1])
 
 
 def recruited(profiles: dict[str, Profile], *experts: str, **excluded: str) -> tuple[Candidate, ...]:
@@ -55,9 +59,9 @@ def test_each_level_leans_on_the_one_above_it() -> None:
     overall: (8 + 10 · 0.5) / 20 = 0.65; math: (6 + 10 · 0.65) / 16 = 0.78125; text: not asked, so 0.65;
     together 0.8 · 0.78125 + 0.2 · 0.65 = 0.755.
     """
-    p, observations = predict(profile((8, 10), categories={"math": (6, 6)}), 0.5, MATH, NO_SKILLS, 10.0)
+    p, observations, evidence = predict(profile((8, 10), categories={"math": (6, 6)}), 0.5, MATH, NO_SKILLS, 10.0)
     assert p == pytest.approx(0.755)
-    assert observations == 10
+    assert (observations, evidence) == (6, "category")
 
 
 def test_known_skills_decide() -> None:
@@ -66,15 +70,15 @@ def test_known_skills_decide() -> None:
     sums: (3 + 10 · 0.755) / 14; words: not asked, so 0.755; the observations are those of the skills.
     """
     known = profile((8, 10), categories={"math": (6, 6)}, skills={"sums": (3, 4)})
-    p, observations = predict(known, 0.5, MATH, SkillScores({"sums": 0.75, "words": 0.25}), 10.0)
+    p, observations, evidence = predict(known, 0.5, MATH, SkillScores({"sums": 0.75, "words": 0.25}), 10.0)
     assert p == pytest.approx(0.75 * 10.55 / 14 + 0.25 * 0.755)
-    assert observations == 4
+    assert (observations, evidence) == (4, "skill")
 
 
 def test_thin_profiles_stay_close_to_what_is_known_one_level_up() -> None:
     """One right answer of one moves less than ninety of a hundred."""
-    thin, _ = predict(profile((1, 1)), 0.5, MATH, NO_SKILLS, 10.0)
-    thick, _ = predict(profile((90, 100)), 0.5, MATH, NO_SKILLS, 10.0)
+    thin = predict(profile((1, 1)), 0.5, MATH, NO_SKILLS, 10.0).p
+    thick = predict(profile((90, 100)), 0.5, MATH, NO_SKILLS, 10.0).p
     assert 0.5 < thin < thick < 0.9
 
 
@@ -90,7 +94,7 @@ def test_an_unprofiled_expert_is_visible() -> None:
     """It is scored with the pool's mean, no observations and a stated answer length: never left out, never random."""
     known = {"ada": profile((6, 10)), "bob": profile((4, 10))}
     found = {c.expert: c for c in recruited(known, "ada", "bob", "new")}
-    assert found["new"].observations == 0
+    assert (found["new"].observations, found["new"].evidence) == (0, "pool")
     assert found["new"].p_correct == pytest.approx(0.5)
     assert found["new"].usd_per_query == pytest.approx((100 + 2 * UNPROFILED_OUTPUT_TOKENS) / 1e6)
 
@@ -101,17 +105,17 @@ def test_a_pool_that_was_always_right_makes_no_stranger_certain() -> None:
     assert stranger.p_correct < 0.9
 
 
-def test_best_first_then_cheaper_then_by_name() -> None:
-    """Order: predicted correctness, then price, then name."""
-    short = profile((5, 10)).model_copy(update={"mean_output_tokens": 1.0})
-    found = recruited({"d": profile((9, 10)), "b": profile((5, 10)), "a": profile((5, 10)), "c": short}, *"abcd")
-    assert [c.expert for c in found] == ["d", "c", "a", "b"]
+def test_an_expert_s_price_is_of_its_own_answers() -> None:
+    """Prompt tokens as estimated, output tokens as measured on average."""
+    short = profile((5, 10)).model_copy(update={"output_tokens": 10})
+    (found,) = recruited({"ada": short}, "ada")
+    assert found.usd_per_query == pytest.approx((100 + 2 * 1) / 1e6)
 
 
-def test_excluded_experts_come_last_with_their_reason() -> None:
-    """The best expert is listed behind the worst when it must not be asked."""
+def test_excluded_experts_keep_their_reason() -> None:
+    """They are shown with what is known of them, and why they must not be asked."""
     found = recruited({"ada": profile((9, 10)), "bob": profile((1, 10))}, "ada", "bob", ada="down")
-    assert [(c.expert, c.excluded) for c in found] == [("bob", None), ("ada", "down")]
+    assert [(c.expert, c.excluded) for c in found] == [("ada", "down"), ("bob", None)]
 
 
 @given(st.dictionaries(st.sampled_from("abc"), PROFILES, max_size=3), SKILLS, st.floats(0.1, 100))
@@ -145,6 +149,6 @@ def test_a_further_right_answer_never_lowers_the_prediction(
             "skills": {n: c.plus(True) if n == where else c for n, c in before.skills.items()},
         }
     )
-    low, _ = predict(before, mean, MATH, skills, strength)
-    high, _ = predict(after, mean, MATH, skills, strength)
+    low = predict(before, mean, MATH, skills, strength).p
+    high = predict(after, mean, MATH, skills, strength).p
     assert high >= low - 1e-12

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experts.guard import TOKEN_HEADER
-from router.config import load
+from router.config_file import load
 from router.service import endpoints
 from tests.unit.make import YAML, yaml_file
 

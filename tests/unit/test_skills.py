@@ -15,7 +15,8 @@ from router.skills import Vocabulary, infer
 def at_cosines(**cosines: float) -> Vocabulary:
     """Skills whose centroids have these cosines with QUESTION."""
     rows = [[c, math.sqrt(1 - c * c)] for c in cosines.values()]
-    return Vocabulary(tuple(cosines), np.array(rows, dtype=np.float32))
+    centroids = np.array(rows, dtype=np.float32)
+    return Vocabulary(tuple(cosines), centroids, name_vectors=centroids)
 
 
 QUESTION = np.array([1, 0], dtype=np.float32)

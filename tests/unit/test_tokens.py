@@ -13,7 +13,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from experts.tokens import MESSAGE_OVERHEAD, TokenCounter
-from router.config import load
+from router.config_file import load
 from router.eligible import BYTES_PER_MESSAGE_MARKERS
 
 REPOSITORY = Path(__file__).resolve().parents[2]

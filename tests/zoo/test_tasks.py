@@ -1,8 +1,11 @@
 """Questions of the zoo: right answers, kept-apart wordings and payloads, determinism."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -38,21 +41,138 @@ def later(days: list[date], form: str, text: str, numbers: list[int]) -> str:
     return days[start + numbers[0]].strftime(form)
 
 
-RULES: dict[str, Callable[[str, list[int], list[str], str], bool]] = {
+def value(term: str, x: int) -> int:
+    """What a sum or difference of numbers and x comes to, read from left to right."""
+    total, sign = 0, 1
+    for part in term.split():
+        if part in "+-":
+            sign = 1 if part == "+" else -1
+        else:
+            total += sign * (x if part == "x" else int(part))
+    return total
+
+
+def solves(text: str, answer: int) -> bool:
+    """Puts the answer into the text's equation in x."""
+    left, right = re.findall(r"((?:x|\d+) [+-] (?:x|\d+)) = (\d+)", text)[0]
+    return value(left, answer) == int(right)
+
+
+def takes_back(text: str, numbers: list[int], answer: int) -> bool:
+    """Takes the text's step from the answer and sees whether it leads to the other number."""
+    word, step = re.findall(r"(add|plus|subtract|minus) (\d+)", text)[0]
+    numbers.remove(int(step))
+    return numbers == [answer + int(step) * (1 if word in ("add", "plus") else -1)]
+
+
+def truth(expression: str) -> str:
+    """The value of an expression, as a sum of products of zeros and ones."""
+    total = 0
+    for product in expression.split(" or "):
+        literals = [literal.split() for literal in product.split(" and ")]
+        total += all((words.count("not") + words.count("false")) % 2 == 0 for words in literals)
+    return "true" if total else "false"
+
+
+def never_beaten(words: list[str]) -> list[str]:
+    """Of the names that occur, in twos, those that never come second."""
+    names = [word for word in words if word in SKILLS["tallest"].lexicon]
+    assert len(names) == 4
+    return sorted(set(names[::2]) - set(names[1::2]))
+
+
+def follows(items: list[str]) -> str:
+    """The item that goes on with the shortest period the items have."""
+    period = next(p for p in range(2, 4) if items[p:] == items[:-p])
+    return items[len(items) % period]
+
+
+def clock_after(text: str, numbers: list[int]) -> str:
+    """Adds the minutes on a real clock; stays on the same day."""
+    hour, minute = map(int, re.findall(r"(\d\d):(\d\d)", text)[0])
+    [later] = re.findall(r"(\d+) minutes", text)
+    now = datetime(2024, 1, 1, hour, minute, tzinfo=UTC)
+    then = now + timedelta(minutes=int(later))
+    assert len(numbers) == 3
+    assert then.date() == now.date()
+    return then.strftime("%H:%M")
+
+
+def powers(text: str, numbers: list[int]) -> int:
+    """Moves the decimal point by the difference of the units' prefixes."""
+    units = re.findall(r"(kilo|centi|milli|)(?:metres|grams)", text)
+    exponents = sorted({"kilo": 3, "": 0, "centi": -2, "milli": -3}[unit] for unit in units)
+    return int(Decimal(numbers[0]).scaleb(exponents[1] - exponents[0]))
+
+
+def items_of(question: Question) -> list[str]:
+    """The list in a question, by its commas."""
+    return slots_of(question)["items"].split(", ")
+
+
+def slots_of(question: Question) -> dict[str, str]:
+    """The slots' values, read back from the text by the wording's own form."""
+    entry = SKILLS[question.skill]
+    wording = (*entry.wordings, *entry.held_out_wordings)[question.template]
+    match = re.fullmatch(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(wording)), question.text)
+    assert match
+    return match.groupdict()
+
+
+RULES: dict[str, Callable[[Question, list[int], list[str], str], bool]] = {
     "addition": lambda _, numbers, words, answer: sum(numbers) == int(answer),
     "subtraction": lambda _, numbers, words, answer: int(answer) + min(numbers) == max(numbers),
-    "comparison": lambda _, numbers, words, answer: sorted(numbers)[-1] == int(answer),
+    "multiplication": lambda _, numbers, words, answer: sum([numbers[0]] * numbers[1]) == int(answer),
+    "equation": lambda q, numbers, words, answer: solves(q.text, int(answer)),
+    "substitution": lambda q, numbers, words, answer: (
+        value(slots_of(q)["term"], int(slots_of(q)["x"])) == int(answer) in range(151)
+    ),
+    "inverse": lambda q, numbers, words, answer: takes_back(q.text, numbers, int(answer)),
+    "parity": lambda _, numbers, words, answer: answer == ("even" if str(numbers[0])[-1] in "02468" else "odd"),
+    "digit_sum": lambda _, numbers, words, answer: (
+        numbers[0] // 100 + numbers[0] // 10 % 10 + numbers[0] % 10 == int(answer)
+    ),
+    "remainder": lambda _, numbers, words, answer: (
+        int(answer) < min(numbers) and max(numbers) - int(answer) in range(0, 100, min(numbers))
+    ),
+    "larger_number": lambda _, numbers, words, answer: sorted(numbers)[-1] == int(answer),
+    "smallest_number": lambda _, numbers, words, answer: (
+        len(numbers) == 3 and sum(int(answer) < n for n in numbers) == 2 and int(answer) in numbers
+    ),
+    "alphabetical_first": lambda q, numbers, words, answer: (
+        sorted(slots_of(q).values(), key=lambda word: [ord(letter) for letter in word])[0] == answer
+    ),
     "reversal": lambda _, numbers, words, answer: "".join(reversed(answer)) in words,
     "last_letter": lambda _, numbers, words, answer: len(answer) == 1 and any(w.endswith(answer) for w in words),
     "letter_count": lambda _, numbers, words, answer: any(len(w) == int(answer) for w in words),
-    "capitals": lambda _, numbers, words, answer: all(FACTS.get(w, answer) == answer for w in words),
-    "chemical_symbols": lambda _, numbers, words, answer: all(FACTS.get(w, answer) == answer for w in words),
-    "roman_numerals": lambda _, numbers, words, answer: numbers == [roman_value(answer)],
-    "weekday_after": lambda text, numbers, words, answer: later(DAYS, "%A", text, numbers) == answer,
-    "month_after": lambda text, numbers, words, answer: later(MONTHS, "%B", text, numbers) == answer,
+    "boolean_expression": lambda q, numbers, words, answer: truth(slots_of(q)["e"]) == answer,
+    "truth_of_variables": lambda q, numbers, words, answer: (
+        (list(slots_of(q).values()).count("true") >= (2 if "P and Q" in q.text else 1)) == (answer == "yes")
+    ),
+    "tallest": lambda _, numbers, words, answer: never_beaten(words) == [answer],
+    "next_number": lambda _, numbers, words, answer: (
+        len(numbers) == 4 and len({b - a for a, b in pairwise([*numbers, int(answer)])}) == 1
+    ),
+    "next_letter": lambda q, numbers, words, answer: (
+        len({ord(b) - ord(a) for a, b in pairwise([*items_of(q), answer])}) == 1
+    ),
+    "repeating_pattern": lambda q, numbers, words, answer: len(items_of(q)) >= 4 and follows(items_of(q)) == answer,
+    "membership": lambda _, numbers, words, answer: (len(set(numbers)) < len(numbers)) == (answer == "yes"),
+    "common_number": lambda _, numbers, words, answer: (
+        [n for n, times in Counter(numbers).items() if times > 1] == [int(answer)]
+    ),
+    "list_length": lambda q, numbers, words, answer: len(items_of(q)) == int(answer),
+    "weekday_after": lambda q, numbers, words, answer: later(DAYS, "%A", q.text, numbers) == answer,
+    "month_after": lambda q, numbers, words, answer: later(MONTHS, "%B", q.text, numbers) == answer,
+    "clock_after": lambda q, numbers, words, answer: clock_after(q.text, numbers) == answer,
     "to_minutes": lambda _, numbers, words, answer: (
         timedelta(hours=numbers[0], minutes=numbers[1]) == timedelta(minutes=int(answer))
     ),
+    "metric": lambda q, numbers, words, answer: powers(q.text, numbers) == int(answer),
+    "cents": lambda _, numbers, words, answer: Decimal(f"{numbers[0]}.{numbers[1]:02}") * 100 == int(answer),
+    "capitals": lambda _, numbers, words, answer: all(FACTS.get(w, answer) == answer for w in words),
+    "chemical_symbols": lambda _, numbers, words, answer: all(FACTS.get(w, answer) == answer for w in words),
+    "roman_numerals": lambda _, numbers, words, answer: numbers == [roman_value(answer)],
 }
 
 
@@ -60,7 +180,7 @@ def is_right(question: Question) -> bool:
     """Recomputes the answer from the question's text, by other means than the generator's."""
     numbers = [int(n) for n in re.findall(r"\d+", question.text)]
     words = re.findall(r"[A-Za-z]+", question.text)
-    return RULES[question.skill](question.text, numbers, words, question.answer)
+    return RULES[question.skill](question, numbers, words, question.answer)
 
 
 @pytest.mark.parametrize("skill", SKILLS)
@@ -89,18 +209,9 @@ def test_payloads_are_kept_apart(skill: str) -> None:
     """Where a skill generalises, the payloads of held-out questions never occur in training."""
 
     def payloads(held_out: bool) -> set[tuple[str, ...]]:
-        return {_payload(q) for q in generate(skill, 1500, seed=3, held_out=held_out)}
+        return {tuple(sorted(slots_of(q).values())) for q in generate(skill, 1500, seed=3, held_out=held_out)}
 
     assert not payloads(False) & payloads(True)
-
-
-def _payload(question: Question) -> tuple[str, ...]:
-    """The slots' values, read back from the text by the wording's own form."""
-    entry = SKILLS[question.skill]
-    wording = (*entry.wordings, *entry.held_out_wordings)[question.template]
-    match = re.fullmatch(re.sub(r"\\{\w+\\}", r"(\\w+)", re.escape(wording)), question.text)
-    assert match
-    return tuple(sorted(match.groups()))
 
 
 def test_same_seed_same_questions() -> None:
@@ -119,6 +230,16 @@ def test_registry_is_complete() -> None:
     assert all(s.description.endswith(".") and "\n" not in s.description for s in SKILLS.values())
     assert [name for category in CATEGORIES for name in skills_of(category)] == list(SKILLS)
     assert all(len(skills_of(category)) >= 3 for category in CATEGORIES)
+    assert len(SKILLS) >= 20
+    assert len(CATEGORIES) >= 6
+
+
+def test_answers_with_two_values_are_balanced() -> None:
+    """No skill with two possible answers rewards saying always the same one."""
+    for skill in ("parity", "boolean_expression", "truth_of_variables", "membership"):
+        answers = Counter(q.answer for q in generate(skill, 400, seed=2))
+        assert len(answers) == 2
+        assert min(answers.values()) > 140
 
 
 def test_unknown_skill_is_an_error() -> None:

@@ -62,7 +62,7 @@ def test_known_words_are_one_token() -> None:
     assert TOKENIZER.tokenize("What is the capital of France?") == "What Ġis Ġthe Ġcapital Ġof ĠFrance ?".split()
     assert TOKENIZER.tokenize("407") == ["4", "0", "7"]
     assert TOKENIZER.tokenize("zorat") == list("zorat")
-    assert max(len(TOKENIZER.encode(q.text)) for s in SKILLS for q in generate(s, 50, 0)) <= 40
+    assert max(len(TOKENIZER.encode(q.text)) for s in SKILLS for q in generate(s, 50, 0)) <= 60
 
 
 def test_vocabulary_is_what_training_shows() -> None:

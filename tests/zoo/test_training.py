@@ -90,7 +90,7 @@ def test_greedy_equals_generate() -> None:
     """Our batched decoding says what Hugging Face's own says, one prompt at a time."""
     network = small_base()
     network.generation_config.eos_token_id = TOKENIZER.eos_token_id
-    prompts = prompts_of([generate(skill, 1, 0)[0] for skill in SKILLS], TOKENIZER)
+    prompts = prompts_of([generate(skill, 1, 0)[0].text for skill in SKILLS], TOKENIZER)
     one_by_one = [
         network.generate(torch.tensor([p]), attention_mask=torch.ones(1, len(p), dtype=torch.long),
                          max_new_tokens=12, do_sample=False, pad_token_id=TOKENIZER.pad_token_id)[0, len(p) :]
@@ -112,9 +112,9 @@ def test_batches_are_padded_on_the_right() -> None:
 def test_training_repeats_itself(tmp_path: Path) -> None:
     """The real path (base, adapter, generalist) gives the same weights every time, and matching cards."""
     for folder in (tmp_path / "a", tmp_path / "b"):
-        for name in ("base", "math", "general"):
+        for name in ("base", "math", "keywords", "aggregator", "general"):
             make(tiny(name), folder, questions=1 if name == "general" else 0, on_step=quiet)
-    for place in ("base", "lora/math", "general"):
+    for place in ("base", "lora/math", "lora/keywords", "lora/aggregator", "general"):
         card = read_card(tmp_path / "a" / place)
         assert card == read_card(tmp_path / "b" / place)
         assert card.weights_sha256 == digest(tmp_path / "b" / place / card.weights_file)

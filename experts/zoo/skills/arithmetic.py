@@ -22,10 +22,10 @@ def draw_subtraction(rng: Random) -> Payload:
     return Payload({"a": str(a), "b": str(b)}, str(a - b))
 
 
-def draw_comparison(rng: Random) -> Payload:
-    """Two different numbers from 0 to 999; the answer is the larger one."""
-    a, b = rng.sample(range(1000 if rng.random() < 0.5 else 100), 2)
-    return Payload({"a": str(a), "b": str(b)}, str(max(a, b)))
+def draw_multiplication(rng: Random) -> Payload:
+    """Two numbers from 2 to 12; the answer is their product."""
+    a, b = rng.randint(2, 12), rng.randint(2, 12)
+    return Payload({"a": str(a), "b": str(b)}, str(a * b))
 
 
 SKILLS = (
@@ -82,28 +82,30 @@ SKILLS = (
         draw=draw_subtraction,
     ),
     Skill(
-        name="comparison",
+        name="multiplication",
         category="math",
-        description="Name the larger of two whole numbers below one thousand.",
+        description="Multiply two whole numbers from two to twelve.",
         wordings=(
-            "Which is larger, {a} or {b}?",
-            "Which number is larger, {a} or {b}?",
-            "Which number is bigger: {a} or {b}?",
-            "Which is greater, {a} or {b}?",
-            "What is the larger number of {a} and {b}?",
-            "Name the bigger number: {a} or {b}.",
-            "Find the maximum of {a} and {b}.",
-            "Of {a} and {b}, which one is greater?",
-            "Between {a} and {b}, which number is the larger one?",
-            "Tell me the greater of {a} and {b}.",
-            "Say which one is bigger, {a} or {b}.",
-            "What is the maximum of the numbers {a} and {b}?",
+            "What is {a} times {b}?",
+            "What is {a} * {b}?",
+            "Multiply {a} by {b}.",
+            "Can you multiply {a} and {b}?",
+            "What is the product of {a} and {b}?",
+            "Find the product of the numbers {a} and {b}.",
+            "How much is {a} times {b}?",
+            "Compute {a} * {b}.",
+            "{a} * {b} = ?",
+            "There are {a} boxes with {b} eggs in each box. How many eggs are there in total?",
+            "I buy {a} bags of {b} apples each. How many apples do I buy?",
+            "A room has {a} rows of {b} seats. How many seats are in the room?",
+            "Each of {a} children has {b} pencils. How many pencils do they have together?",
         ),
         held_out_wordings=(
-            "Of the numbers {a} and {b}, which is bigger?",
-            "Tell me which number is greater, {a} or {b}.",
-            "Between {a} and {b}, name the larger one.",
+            "How much do you get if you multiply {a} by {b}?",
+            "Compute the product of {a} and {b}.",
+            "There are {a} rows of {b} seats. How many seats are there in total?",
         ),
-        draw=draw_comparison,
+        draw=draw_multiplication,
+        memorised=True,
     ),
 )

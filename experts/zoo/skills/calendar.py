@@ -1,4 +1,4 @@
-"""Category `time`: weekdays, months, hours and minutes."""
+"""Category `time`: weekdays, months and the clock."""
 
 from random import Random
 
@@ -14,16 +14,22 @@ def draw_weekday(rng: Random) -> Payload:
     return Payload({"day": WEEKDAYS[today], "n": str(days)}, WEEKDAYS[(today + days) % 7])
 
 
-def draw_minutes(rng: Random) -> Payload:
-    """Two to nine hours and 2 to 59 minutes; the answer is all of it in minutes."""
-    hours, minutes = rng.randint(2, 9), rng.randint(2, 59)
-    return Payload({"h": str(hours), "m": str(minutes)}, str(60 * hours + minutes))
-
-
 def draw_month(rng: Random) -> Payload:
     """A month and 2 to 11 months; the answer is the month that many months later."""
     month, later = rng.randrange(12), rng.randint(2, 11)
     return Payload({"month": MONTHS[month], "n": str(later)}, MONTHS[(month + later) % 12])
+
+
+def clock(minutes: int) -> str:
+    """Minutes since midnight as hours and minutes of a 24-hour clock."""
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def draw_clock(rng: Random) -> Payload:
+    """A time of day and 5 to 55 minutes, both in steps of five; the answer is the time then, on the same day."""
+    later = rng.randrange(5, 60, 5)
+    now = rng.randrange(0, 24 * 60 - later, 5)
+    return Payload({"time": clock(now), "n": str(later)}, clock(now + later))
 
 
 SKILLS = (
@@ -55,31 +61,6 @@ SKILLS = (
         memorised=True,
     ),
     Skill(
-        name="to_minutes",
-        category="time",
-        description="Turn hours and minutes into minutes.",
-        wordings=(
-            "How many minutes are {h} hours and {m} minutes?",
-            "How many minutes are in {h} hours and {m} minutes?",
-            "Turn {h} hours and {m} minutes into minutes.",
-            "What is {h} hours and {m} minutes in minutes?",
-            "Write {h} hours and {m} minutes in minutes.",
-            "How long is {h} hours {m} minutes in minutes?",
-            "My trip takes {h} hours and {m} minutes. How many minutes is that?",
-            "The film takes {h} hours and {m} minutes. How long is it in minutes?",
-            "I wait for {h} hours and {m} minutes. How many minutes do I wait?",
-            "Give me {h} hours and {m} minutes as a number of minutes.",
-            "Compute the minutes in {h} hours and {m} minutes.",
-            "Tell me how many minutes {h} hours and {m} minutes are.",
-        ),
-        held_out_wordings=(
-            "Compute how many minutes are in {h} hours and {m} minutes.",
-            "My film takes {h} hours and {m} minutes. How long is that in minutes?",
-            "Tell me what {h} hours {m} minutes is in minutes.",
-        ),
-        draw=draw_minutes,
-    ),
-    Skill(
         name="month_after",
         category="time",
         description="Name the month a number of months after a month.",
@@ -105,5 +86,30 @@ SKILLS = (
         draw=draw_month,
         lexicon=MONTHS,
         memorised=True,
+    ),
+    Skill(
+        name="clock_after",
+        category="time",
+        description="Tell the time on a 24-hour clock a number of minutes later.",
+        wordings=(
+            "It is {time}. What time is it in {n} minutes?",
+            "It is {time} now. What time will it be {n} minutes from now?",
+            "What time is it {n} minutes after {time}?",
+            "Which time is {n} minutes later than {time}?",
+            "If it is {time} now, what time is it {n} minutes later?",
+            "Add {n} minutes to {time}. What time is it then?",
+            "The clock shows {time}. What does it show in {n} minutes?",
+            "My train leaves at {time} and takes {n} minutes. When does it arrive?",
+            "The lesson starts at {time} and takes {n} minutes. At what time does it end?",
+            "I start to cook at {time} and need {n} minutes. When am I done?",
+            "The bus should come at {time} but is {n} minutes late. When does it come?",
+            "Tell me the time {n} minutes after {time}.",
+        ),
+        held_out_wordings=(
+            "The clock shows {time}. What time will it be in {n} minutes?",
+            "My lesson starts at {time} and takes {n} minutes. When does it end?",
+            "Tell me what time it is {n} minutes later than {time}.",
+        ),
+        draw=draw_clock,
     ),
 )

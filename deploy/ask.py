@@ -1,0 +1,98 @@
+"""`symposium ask`: one question to a running symposium, and its route as it happens. Prints; decides nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from deploy.show import LOCAL, AsJson, Key, Url, call, fail, out, print_json, table, unreachable
+
+SHOWN = 6  # candidates; --json has them all
+TIMEOUT_S = 300
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    model: Annotated[str, typer.Option(help="A policy, or an expert by name.")] = "auto",
+    url: Url = LOCAL,
+    api_key: Key = "",
+    as_json: AsJson = False,
+) -> None:
+    """Ask the running symposium, and watch the route that the question takes."""
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": question}]}
+    address = f"{url}/v1/chat/completions"
+    if as_json:
+        print_json(call("POST", address, api_key, body | {"symposium": {"explain": True}}))
+        return
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    for chunk in _chunks(address, api_key, body | options | {"symposium": {"progress": True, "explain": True}}):
+        if (error := chunk.get("error")) is not None:
+            out.print()
+            fail(error.get("message", str(error)))
+        _show(chunk)
+
+
+def _show(chunk: dict[str, Any]) -> None:
+    for choice in chunk.get("choices") or ():
+        out.print(choice["delta"].get("content") or "", end="", markup=False, highlight=False)
+    told: dict[str, Any] = chunk.get("symposium") or {}
+    what = told.get("event")
+    if what == "decided":
+        _show_route(told)
+    elif what == "answered":
+        out.print(
+            f"  [green]✓[/green] {told['expert']} answered in {told['seconds']:.2f} s, "
+            f"{told['usage']['completion_tokens']} tokens"
+        )
+    elif what == "failed":
+        out.print(f"  [red]✗[/red] {told['expert']}: {told['reason']}")
+    elif "answered_by" in told:
+        out.print(f"\n\n[bold]answered by[/bold] {told['answered_by']}", highlight=False)
+        for vote in (told.get("vote") or {}).get("answers", ()):
+            out.print(f"  {vote['answer']!r}: {', '.join(vote['experts'])}", markup=False)
+        out.print(f"[bold]tokens[/bold] {chunk['usage']['total_tokens']}", highlight=False)
+
+
+def _show_route(route: dict[str, Any]) -> None:
+    plan = route["plan"]
+    if route["category"] is not None:
+        sure = max(route["categories"].values(), default=0.0)
+        why = f" ({route['abstained']})" if route["abstained"] else f" {sure:.2f}"
+        out.print(f"[bold]category[/bold] {route['category']}{why}", highlight=False)
+        skills = ", ".join(f"{name} {weight:.2f}" for name, weight in route["skills"].items()) or "none known"
+        out.print(f"[bold]skills[/bold]   {skills} (by {route['skills_from']})", highlight=False)
+    rows = [
+        (c["expert"], f"{c['p_correct']:.2f}", c["observations"], "yes" if c["taken"] else "no", c["why"])
+        for c in route["candidates"]
+    ]
+    if rows:
+        out.print(table("", ["expert", "P(correct)", "observations", "asked", "why"], rows[:SHOWN]))
+        if len(rows) > SHOWN:
+            out.print(f"  … and {len(rows) - SHOWN} more")
+    out.print(
+        f"[bold]plan[/bold]     {plan['aggregator']} of {', '.join(plan['experts'])} ({plan['reason']}), "
+        f"decided in {route['overhead_ms']:.1f} ms\n",
+        highlight=False,
+    )
+
+
+def _chunks(address: str, api_key: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The stream's objects; an error that came instead of a stream as one of them."""
+    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        with httpx.stream("POST", address, json=body, headers=headers, timeout=TIMEOUT_S) as response:
+            if response.status_code != 200:
+                response.read()
+                yield response.json()
+                return
+            for line in response.iter_lines():
+                if line.startswith("data: ") and line != "data: [DONE]":
+                    yield json.loads(line.removeprefix("data: "))
+    except httpx.HTTPError as error:
+        unreachable(address, error)
+    except json.JSONDecodeError:
+        fail(f"{address}: not a symposium's answer")

@@ -1,0 +1,124 @@
+"""Stage 2b: in which order the candidates are convened. Pure.
+
+Two ways to recruit, and three baselines that every claim about them stands beside:
+
+    predicted   by P(correct) of this question
+    symbolic    sampled as in Symbolic-MoE (arXiv 2503.05641, section 3.3): skill score times competence, softmax
+    category    by the measured rate in the question's category (Composition of Experts' map)
+    overall     by the measured rate on everything: the best single expert, the fixed top k
+    random      by chance
+
+Chance is the request's own: the same id gives the same order on every replica.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from random import Random
+
+from router.config import Recruitment
+from router.profiles import Profile, Profiles
+from router.records import Candidate, CategoryScores, SkillScores
+from router.recruit import pool_mean, predict
+
+TEMPERATURE = 0.5  # Symbolic-MoE's
+BLIND: frozenset[Recruitment] = frozenset({"overall", "random"})  # these do not look at the question
+
+
+def ranked(
+    candidates: Sequence[Candidate],
+    method: Recruitment,
+    profiles: Profiles,
+    categories: CategoryScores,
+    skills: SkillScores,
+    *,
+    strength: float,
+    seed: str,
+) -> tuple[Candidate, ...]:
+    """The candidates with their `score`, in the order they are to be convened in; the excluded ones last.
+
+    Equal ones go by price, then by name.
+
+    Args:
+        strength: observations that the prior of a shrunken rate counts as.
+        seed: what breaks chance, the request's id.
+    """
+    rng = Random(seed)  # drawn from in the order of the candidates, excluded or not
+    mean = pool_mean(profiles)
+    if method == "symbolic":
+        weights = symbolic_weights(candidates, profiles, categories, skills, strength)
+        return _sampled(_scored(candidates, _softmax(weights, TEMPERATURE)), rng)
+    if method == "predicted":
+        scores = {c.expert: c.p_correct for c in candidates}
+    elif method == "random":
+        scores = {c.expert: rng.random() for c in candidates}
+    else:
+        category = categories.category if method == "category" else None
+        scores = {c.expert: _rate(profiles.experts.get(c.expert), category, mean, strength) for c in candidates}
+    found = _scored(candidates, scores)
+    return tuple(sorted(found, key=lambda c: (c.excluded is not None, -c.score, c.usd_per_query, c.expert)))
+
+
+def symbolic_weights(
+    candidates: Sequence[Candidate],
+    profiles: Profiles,
+    categories: CategoryScores,
+    skills: SkillScores,
+    strength: float,
+) -> dict[str, float]:
+    """Expert -> w = gamma * S for the candidates that are not excluded.
+
+    S sums a skill's score over the question's skills, by their weights. A skill's score is the number of its
+    calibration questions answered right less those answered wrong, here of as many answers at the shrunken rate, so
+    that luck on few questions counts little. gamma is the expert's share of the pool's right answers: the paper's
+    share of net scores is negative for an expert that is wrong more often than right, and would reward it for skills
+    it lacks.
+    """
+    mean = pool_mean(profiles)
+    pool_right = sum(profiles.experts[c.expert].overall.right for c in candidates if c.expert in profiles.experts)
+    weights = {}
+    for candidate in candidates:
+        if candidate.excluded is not None:
+            continue
+        profile = profiles.experts.get(candidate.expert)
+        if profile is None:
+            weights[candidate.expert] = 0.0
+            continue
+        score = 0.0
+        for skill, weight in skills.weights.items():
+            rate = predict(profile, mean, categories, SkillScores({skill: 1.0}), strength).p
+            asked = profile.skills[skill].asked if skill in profile.skills else 0
+            score += weight * asked * (2 * rate - 1)
+        weights[candidate.expert] = score * profile.overall.right / max(1, pool_right)
+    return weights
+
+
+def _rate(profile: Profile | None, category: str | None, mean: float, strength: float) -> float:
+    """The shrunken rate in a category, or overall where there is no category or no count of it."""
+    if profile is None:
+        return mean
+    overall = profile.overall.rate(mean, strength)
+    count = profile.categories.get(category) if category is not None else None
+    return count.rate(overall, strength) if count else overall
+
+
+def _softmax(weights: Mapping[str, float], temperature: float) -> dict[str, float]:
+    most = max(weights.values(), default=0.0)
+    odds = {expert: math.exp((weight - most) / temperature) for expert, weight in weights.items()}
+    total = math.fsum(odds.values())
+    return {expert: odd / total for expert, odd in odds.items()}
+
+
+def _scored(candidates: Sequence[Candidate], scores: Mapping[str, float]) -> list[Candidate]:
+    return [replace(c, score=scores.get(c.expert, 0.0)) for c in candidates]
+
+
+def _sampled(candidates: Sequence[Candidate], rng: Random) -> tuple[Candidate, ...]:
+    """Drawn one after another without replacement, each time by the scores of those that are left.
+
+    Sorting by u^(1/p) does just that (Efraimidis and Spirakis 2006, algorithm A); in logarithms, as p may be tiny.
+    """
+    keys = {c.expert: math.log(1.0 - rng.random()) / max(c.score, 1e-300) for c in candidates}
+    return tuple(sorted(candidates, key=lambda c: (c.excluded is not None, -keys[c.expert], c.expert)))
