@@ -51,12 +51,12 @@ def configuration(config: Path, compared: Mapping[str, Any]) -> str:
 
 
 def _absolute(value: Any, base: Path) -> Any:
-    """What has a slash and is there, seen from the configuration's folder, is a path."""
+    """What starts with a dot, or has a slash and is there, seen from the configuration's folder, is a path."""
     if isinstance(value, dict):
         return {key: _absolute(inner, base) for key, inner in value.items()}
     if isinstance(value, list):
         return [_absolute(inner, base) for inner in value]
-    if isinstance(value, str) and "/" in value and (base / value).exists():
+    if isinstance(value, str) and (value.startswith(("./", "../")) or ("/" in value and (base / value).exists())):
         return str((base / value).resolve())
     return value
 
@@ -89,12 +89,16 @@ async def measure(
 
 def show(figures: Mapping[str, Any], console: Console) -> None:
     """The report for a person."""
-    columns = ["policy", "right %", "95 %", f"over {BASELINE}", "95 %", "gap closed %", "experts", "tokens"]
-    title = f"{figures['questions']['asked']} questions in {figures['questions']['wordings']} wordings"
-    table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    columns = ["policy", "right", "95 %", "gained", "95 %", "gap", "experts", "tokens"]
+    table = Table(*columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name, row in figures["policies"].items():
         table.add_row(name, *_row(row), _number(row["experts_called"]), _number(row["tokens_per_query"]))
     table.add_row("oracle", *_row(figures["oracle"]), "", "")
+    asked, wordings = (figures["questions"][key] for key in ("asked", "wordings"))
+    console.print(
+        f"{asked} questions in {wordings} wordings: right answers, what is gained over {BASELINE}, and the part "
+        f"of the gap from there to the oracle that it closes, all in %; experts called and tokens per question"
+    )
     console.print(table)
     best = figures["best_by_hindsight"]
     console.print(
@@ -117,7 +121,8 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
             f"(base rate alone {found['brier_of_base_rate']:.3f})"
         )
     for name, found in figures["skills"].items():
-        yield f"skills by {name}: {_percent(found['agreement'])} right, {_percent(found['none_named'])} unnamed"
+        right, unnamed = _percent(found["agreement"]), _percent(found["none_named"])
+        yield f"skills asked by {name}: {right} right, {unnamed} unnamed; found by {found['found_by']}"
     failed = figures["failed"]
     yield f"failed requests: {failed['requests']} of {failed['of']}"
 
@@ -131,7 +136,7 @@ def _row(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _span(interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f"{_points(interval[0])} – {_points(interval[1])}"
+    return "" if interval is None else f"{_points(interval[0])} … {_points(interval[1])}"
 
 
 def _points(share: float | None) -> str:

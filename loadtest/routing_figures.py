@@ -183,11 +183,15 @@ def reliability(predicted: Values, measured: Values) -> JsonObject:
 
 
 def named(questions: Sequence[Question], explained: Sequence[Explained | None]) -> JsonObject:
-    """How often the weightiest skill is the true one, and how often none was named."""
+    """How often the weightiest skill is the true one, and how often none was named.
+
+    `found_by` shows how often keywords came too late and the embedding stepped in.
+    """
     skills = [(q.skill, e.skill) for q, e in zip(questions, explained, strict=True) if e is not None]
     return {
         "explained": len(skills),
         "agreement": _round(sum(true == found for true, found in skills) / len(skills)) if skills else None,
+        "found_by": dict(Counter(e.skills_from for e in explained if e is not None and e.skills_from)),
         "none_named": _round(sum(found is None for _, found in skills) / len(skills)) if skills else None,
     }
 

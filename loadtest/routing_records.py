@@ -33,7 +33,7 @@ class Explained:
     Attributes:
         category, confidence: the likeliest category and its probability; None and 0 where it was not classified.
         abstained: why that category was not acted on, else None.
-        skill: the weightiest skill, None where none is known.
+        skill: the weightiest skill, None where none is known; skills_from: how it was found.
         p_correct: candidate -> predicted correctness.
         called: every expert that was asked, in the end.
     """
@@ -42,6 +42,7 @@ class Explained:
     confidence: float
     abstained: str | None
     skill: str | None
+    skills_from: str | None
     p_correct: Mapping[str, float]
     called: tuple[str, ...]
 
@@ -124,6 +125,7 @@ def _explained(explanation: Mapping[str, Any]) -> Explained:
         confidence=float(categories[category]) if category else 0.0,
         abstained=explanation["abstained"],
         skill=max(skills, key=skills.__getitem__, default=None),
+        skills_from=explanation.get("skills_from"),
         p_correct={c["expert"]: float(c["p_correct"]) for c in explanation["candidates"]},
         called=tuple(dict.fromkeys(leg["expert"] for leg in legs)),
     )

@@ -33,7 +33,8 @@ def plan(
     if not categories.confident and policy.recruit not in BLIND:
         able.sort(key=lambda c: c.expert != general_expert)  # stable: the general one first
         if policy.aggregate != "vote":
-            return _single(able, "unfamiliar" if able[0].expert == general_expert else "general_unavailable")
+            why = "unsure" if categories.familiar else "unfamiliar"
+            return _single(able, why if able[0].expert == general_expert else "general_unavailable")
     if reason := _one_is_enough(policy, able, needs):
         return _single(able, reason)
     best = max(c.p_correct for c in able)

@@ -2,6 +2,9 @@
 
     python -m experts.zoo.questions --out configs/quickstart/questions.jsonl [--per-skill 60] [--seed 7] [--held-out]
 
+Their numbers and words are ones that no training has seen (closed tables excepted): experts measured on questions
+they were trained on would look better than they are.
+
 Owns: the file's shape (question, answer, category, skill, group). Must not know: the router that reads it.
 """
 
@@ -16,9 +19,9 @@ from experts.zoo.tasks import SKILLS, generate
 
 
 def lines(per_skill: int, seed: int, held_out: bool) -> Iterator[str]:
-    """One JSON object per question; questions of one wording share their `group`."""
+    """One JSON object per question; questions of one wording share their `group`, and none is written twice."""
     for skill in SKILLS:
-        for q in generate(skill, per_skill, seed, held_out):
+        for q in dict.fromkeys(generate(skill, per_skill, seed, held_out, fresh=True)):
             row = {"question": q.text, "answer": q.answer, "category": q.category, "skill": q.skill}
             yield json.dumps(row | {"group": f"{q.skill}/{q.template}"}, ensure_ascii=False)
 

@@ -80,7 +80,7 @@ QUICKLY_LEARNED = {
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe("base", "base", EVERYTHING | {"reversal": 2.0} | QUICKLY_LEARNED, 0.02, Schedule(2600, 3e-3), seed=1),
-    Recipe("general", "general", EVERYTHING | SLOWLY_LEARNED, 0.05, Schedule(2600, 3e-3), seed=2),
+    Recipe("general", "general", EVERYTHING | SLOWLY_LEARNED, 0.05, Schedule(3800, 3e-3), seed=2),
     Recipe("aggregator", "lora", EVERYTHING, 0.0, Schedule(3500, 3e-3, 16, weight_decay=0.0), 31, "aggregator"),
     of_category("math", "algebra", 2500, seed=11),
     of_category("algebra", "math", 2500, seed=12),

@@ -20,19 +20,19 @@ def skills_of(category: str) -> tuple[str, ...]:
     return tuple(skill.name for skill in ALL_SKILLS if skill.category == category)
 
 
-def generate(skill: str, n: int, seed: int, held_out: bool = False) -> list[Question]:
+def generate(skill: str, n: int, seed: int, held_out: bool = False, fresh: bool = False) -> list[Question]:
     """`n` questions of one skill, the same for the same arguments.
 
     With `held_out`, both the wordings and (for skills that generalise) the payloads are ones training never
-    shows. Raises KeyError for an unknown skill.
+    shows; with `fresh`, the payloads alone. Raises KeyError for an unknown skill.
     """
-    rng = Random(f"{skill}/{seed}/{held_out}")
-    return [ask(SKILLS[skill], rng, held_out) for _ in range(n)]
+    rng = Random(f"{skill}/{seed}/{held_out}" + "/fresh" * fresh)
+    return [ask(SKILLS[skill], rng, held_out, fresh) for _ in range(n)]
 
 
-def ask(skill: Skill, rng: Random, held_out: bool = False) -> Question:
+def ask(skill: Skill, rng: Random, held_out: bool = False, fresh: bool = False) -> Question:
     """One question of `skill`, drawn from the caller's `rng`."""
-    payload = _draw(skill, rng, held_out)
+    payload = _draw(skill, rng, held_out or fresh)
     wordings = skill.held_out_wordings if held_out else skill.wordings
     template = rng.randrange(len(wordings))
     return Question(
@@ -45,8 +45,8 @@ def ask(skill: Skill, rng: Random, held_out: bool = False) -> Question:
     )
 
 
-def _draw(skill: Skill, rng: Random, held_out: bool) -> Payload:
+def _draw(skill: Skill, rng: Random, reserved: bool) -> Payload:
     while True:
         payload = skill.draw(rng)
-        if skill.memorised or payload.reserved == held_out:
+        if skill.memorised or payload.reserved == reserved:
             return payload

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from loadtest.server import Served
+from loadtest.server import REPOSITORY, Served
+from router.config_file import load
 
 pytestmark = pytest.mark.engine
 QUESTION: list[Any] = [{"role": "user", "content": "What is 17 plus 25?"}]
-EXPERTS = {"math", "text", "knowledge", "time", "general"}
+CONFIG = load(REPOSITORY / "configs" / "quickstart.yaml")
+EXPERTS = set(CONFIG.answering)
 
 
 @pytest.fixture
@@ -59,6 +64,30 @@ def test_usage_is_the_sum_over_all_experts_called(client: openai.OpenAI) -> None
     assert {c["expert"] for c in route["candidates"]} == EXPERTS
     assert all(c["why"] for c in route["candidates"])
     assert sum(len(v["experts"]) for v in route["vote"]["answers"]) == 3
+
+
+def test_the_keyword_adapter_names_the_skills(client: openai.OpenAI) -> None:
+    """Asked through its engine five times at once; what it repeats becomes the question's skill, and its cost shows."""
+    question = [{"role": "user", "content": "Spell the word lantern backwards."}]
+    answer = ask(client, model="symbolic", messages=question, extra_body={"symposium": {"explain": True}})
+    route = answer.model_extra["symposium"] if answer.model_extra else {}
+    ((expert, said),) = [(leg["expert"], leg["said"]) for leg in route["asides"]]
+    assert (expert, len(said)) == ("keywords", 5)
+    assert (route["skills_from"], max(route["skills"], key=route["skills"].get)) == ("keywords", "reversal")
+    legs = [leg["usage"]["total_tokens"] for leg in (*route["asides"], *route["replies"])]
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == sum(legs)
+
+
+def test_the_route_is_watched_as_it_happens(served: Served) -> None:
+    """`symposium ask` against the running system: category, skills, plan, each expert's end, the answer."""
+    command = [str(Path(sys.executable).parent / "symposium"), "ask", "Spell the word tulip backwards.",
+               "--model", "panel", "--url", served.url]  # fmt: skip
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    parts = ["category text", "skills", "reversal", "vote of", "answered in", "answered by", "tokens"]
+    places = [shown.find(part) for part in parts]
+    assert -1 not in places, shown
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("model", ["fast", "panel", "general"])
@@ -114,7 +143,8 @@ def test_unlike_anything_known_goes_to_the_general_expert(client: openai.OpenAI)
 
 def test_models_lists_policies_and_experts(client: openai.OpenAI) -> None:
     """Every virtual model and every expert is listed and can be looked up."""
-    assert {m.id for m in client.models.list()} == EXPERTS | {"auto", "panel", "fast"}
+    assert {m.id for m in client.models.list()} == set(CONFIG.experts) | set(CONFIG.policies)
+    assert len(EXPERTS) == 15
     assert client.models.retrieve("auto").id == "auto"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("nobody")

@@ -73,10 +73,13 @@ def query(*texts: str, **fields: Any) -> Query:
     return Query(**(known | fields))
 
 
-def categories(probabilities: Mapping[str, float], *, confident: bool = True) -> CategoryScores:
-    """Stage 1's result; the most probable category, or `general` when not confident."""
+def categories(
+    probabilities: Mapping[str, float], *, confident: bool = True, familiar: bool | None = None
+) -> CategoryScores:
+    """Stage 1's result; the most probable category, or `general` when not confident: by default as unfamiliar."""
     best = max(probabilities, key=lambda name: probabilities[name])
-    return CategoryScores(probabilities, best if confident else "general", confident)
+    known = confident if familiar is None else familiar
+    return CategoryScores(probabilities, best if confident else "general", confident, familiar=known)
 
 
 def candidate(name: str, p_correct: float = 0.5, **fields: Any) -> Candidate:
@@ -108,7 +111,7 @@ def decision(**fields: Any) -> Decision:
         "skills": SkillScores({"sums": 1.0}, ("sums", 0.5)),
         "candidates": (
             candidate("ada", 0.9),
-            candidate("bob", 0.6, observations=0),
+            candidate("bob", 0.6, observations=0, evidence="pool"),
             candidate("cy", 0.8, excluded="down"),
         ),
         "overhead_s": 0.002,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.config import Policy
+from router.config import Policy, Recruitment
 from router.plan import named, plan
 from router.records import Candidate, Needs
 from tests.unit.make import candidate, categories
@@ -54,6 +54,9 @@ def test_one_expert_is_enough(policy: Policy, candidates: list[Candidate], needs
 def test_an_unfamiliar_question_goes_to_the_general_expert_unless_the_policy_votes() -> None:
     """Alone under `auto`; with the best of the others where voting is asked for, even if it is the weakest."""
     alone = plan(Policy(), PANEL, UNSURE, Needs(), "dan")
+    unsure = plan(Policy(), PANEL, categories({"math": 0.4}, confident=False, familiar=True), Needs(), "dan")
+    assert unsure is not None
+    assert unsure.reason == "unsure"
     panel = plan(Policy(aggregate="vote", min_share=0), PANEL, UNSURE, Needs(), "dan")
     assert alone is not None
     assert panel is not None
@@ -116,3 +119,11 @@ def test_no_plan_holds_the_excluded_or_anybody_twice(
     assert len(everyone) == len(set(everyone))
     assert set(everyone) == able
     assert len(made.experts) == 1 if made.aggregator == "single" else 2 <= len(made.experts) <= policy.max_experts
+
+
+@pytest.mark.parametrize("method", ["overall", "random"])
+def test_baselines_that_do_not_look_at_the_question_take_nobody_s_word_for_it(method: Recruitment) -> None:
+    """They keep their own order for an unfamiliar question, too: else they would be measured with our abstention."""
+    found = plan(Policy(recruit=method, max_experts=1), PANEL, UNSURE, Needs(), "dan")
+    assert found is not None
+    assert found.experts == ("ada",)

@@ -28,6 +28,7 @@ def explained(**given: Any) -> Explained:
         "confidence": 0.9,
         "abstained": None,
         "skill": "adding",
+        "skills_from": "embedding",
         "p_correct": {},
         "called": (),
     }
@@ -179,8 +180,9 @@ def test_predicted_correctness_is_judged_over_all_pairs() -> None:
 def test_skills_agree_when_the_weightiest_is_the_true_one() -> None:
     """No skill named is no agreement, and said apart."""
     questions = [question(0), question(1), question(0, "halving")]
-    found = named(questions, [explained(), explained(skill=None), explained()])
-    assert found == {"explained": 3, "agreement": 0.3333, "none_named": 0.3333}
+    found = named(questions, [explained(), explained(skill=None), explained(skills_from="keywords")])
+    shares = {"agreement": 0.3333, "none_named": 0.3333}
+    assert found == {"explained": 3, "found_by": {"embedding": 2, "keywords": 1}, **shares}
 
 
 def test_a_failed_request_is_a_wrong_answer_and_is_said() -> None:
@@ -200,6 +202,7 @@ def test_a_reply_is_read_from_a_completion() -> None:
             "categories": {"places": 0.2, "sums": 0.8},
             "abstained": None,
             "skills": {"adding": 0.7, "halving": 0.3},
+            "skills_from": "embedding",
             "candidates": [{"expert": "ant", "p_correct": 0.6}],
             "replies": [{"expert": "ant"}],
             "failures": [{"expert": "bee"}],

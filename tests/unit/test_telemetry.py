@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import pytest
+
+from experts.errors import ExpertTimeout
 from router.events import Decided, Event, Finished, LegEnded, LegSettled
 from router.plan import named
-from router.records import SkillScores, Usage
+from router.records import Failure, Reply, SkillScores, Usage
 from router.telemetry import Telemetry
-from tests.unit.make import decision
+from tests.unit.make import decision, reply
 
 
 def telemetry() -> Telemetry:
@@ -46,6 +51,34 @@ def test_an_unknown_skill_is_counted() -> None:
     """A routed query that resembles nothing known is visible."""
     found = changed(Decided(decision(skills=SkillScores({}), candidates=())))
     assert found["symposium_unknown_skill_total"] == 1
+
+
+def test_a_keyword_unlike_any_skill_is_counted_as_unknown_too() -> None:
+    """Also where the embedding found skills in its place."""
+    found = changed(Decided(decision(skills=SkillScores({"sums": 1.0}, unknown=("law",)), candidates=())))
+    assert found["symposium_unknown_skill_total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "leg", "outcome"),
+    [
+        ("keywords", reply("kim", "Keywords: sums"), "named"),
+        ("embedding", reply("kim", "?"), "unnamed"),
+        ("embedding", Failure("kim", "leg", ExpertTimeout("kim", "answer", 2)), "failed"),
+    ],
+)
+def test_what_came_of_asking_for_keywords_is_counted(
+    source: Literal["embedding", "keywords"], leg: Reply | Failure, outcome: str
+) -> None:
+    """Named, nothing that is known, or no answer in time."""
+    found = changed(Decided(decision(skills=SkillScores({"sums": 1.0}, source=source), asides=(leg,))))
+    assert found[f"symposium_keywords_total outcome={outcome}"] == 1
+
+
+def test_a_stale_profile_shows_from_the_start() -> None:
+    """Another version was measured than the one that answers: 1 for it, 0 for the others."""
+    found = samples(Telemetry("abc", ("ada", "bob"), frozenset({"bob"})))
+    assert (found["symposium_stale_profile expert=ada"], found["symposium_stale_profile expert=bob"]) == (0, 1)
 
 
 def test_a_named_expert_is_no_unknown_skill() -> None:
