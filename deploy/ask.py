@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from rich.markup import escape
 
 from deploy.show import LOCAL, AsJson, Key, Url, call, fail, out, print_json, table, unreachable
 
@@ -38,20 +39,19 @@ def ask(
 
 def _show(chunk: dict[str, Any]) -> None:
     for choice in chunk.get("choices") or ():
-        out.print(choice["delta"].get("content") or "", end="", markup=False, highlight=False)
+        end = "\n" if choice.get("finish_reason") else ""
+        out.print(choice["delta"].get("content") or "", end=end, markup=False, highlight=False)
     told: dict[str, Any] = chunk.get("symposium") or {}
     what = told.get("event")
     if what == "decided":
         _show_route(told)
     elif what == "answered":
-        out.print(
-            f"  [green]✓[/green] {told['expert']} answered in {told['seconds']:.2f} s, "
-            f"{told['usage']['completion_tokens']} tokens"
-        )
+        seconds, tokens = told["seconds"], told["usage"]["completion_tokens"]
+        out.print(f"  [green]✓[/green] {escape(told['expert'])} answered in {seconds:.2f} s, {tokens} tokens")
     elif what == "failed":
-        out.print(f"  [red]✗[/red] {told['expert']}: {told['reason']}")
+        out.print(f"  [red]✗[/red] {escape(told['expert'])}: {escape(told['reason'])}")
     elif "answered_by" in told:
-        out.print(f"\n\n[bold]answered by[/bold] {told['answered_by']}", highlight=False)
+        out.print(f"[bold]answered by[/bold] {escape(told['answered_by'])}", highlight=False)
         for vote in (told.get("vote") or {}).get("answers", ()):
             out.print(f"  {vote['answer']!r}: {', '.join(vote['experts'])}", markup=False)
         out.print(f"[bold]tokens[/bold] {chunk['usage']['total_tokens']}", highlight=False)
@@ -61,23 +61,43 @@ def _show_route(route: dict[str, Any]) -> None:
     plan = route["plan"]
     if route["category"] is not None:
         sure = max(route["categories"].values(), default=0.0)
-        why = f" ({route['abstained']})" if route["abstained"] else f" {sure:.2f}"
-        out.print(f"[bold]category[/bold] {route['category']}{why}", highlight=False)
+        why = f"({route['abstained']})" if route["abstained"] else f"{sure:.2f}"
         skills = ", ".join(f"{name} {weight:.2f}" for name, weight in route["skills"].items()) or "none known"
-        out.print(f"[bold]skills[/bold]   {skills} (by {route['skills_from']})", highlight=False)
+        _line("category", f"{route['category']} {why}")
+        _line("skills", f"{skills} (by {route['skills_from']})")
+    for what, names in (("unknown", route["unknown_skills"]), ("stale", route["stale_profiles"])):
+        if names:
+            _line(what, ", ".join(names), "yellow")
+    for leg in route["asides"]:
+        if "failed" in leg:
+            _line("keywords", f"{leg['expert']}: {leg['failed']}", "yellow")
+    _show_candidates(route["candidates"])
+    _line(
+        "plan",
+        f"{plan['aggregator']} of {', '.join(plan['experts'])} ({plan['reason']}), "
+        f"decided in {route['overhead_ms']:.1f} ms\n",
+    )
+
+
+def _show_candidates(candidates: list[dict[str, Any]]) -> None:
     rows = [
-        (c["expert"], f"{c['p_correct']:.2f}", c["observations"], "yes" if c["taken"] else "no", c["why"])
-        for c in route["candidates"]
+        (
+            escape(c["expert"]),
+            f"{c['p_correct']:.2f}",
+            f"{c['observations']} ({c['evidence']})",
+            "yes" if c["taken"] else "no",
+            c["why"],
+        )
+        for c in candidates[:SHOWN]
     ]
     if rows:
-        out.print(table("", ["expert", "P(correct)", "observations", "asked", "why"], rows[:SHOWN]))
-        if len(rows) > SHOWN:
-            out.print(f"  … and {len(rows) - SHOWN} more")
-    out.print(
-        f"[bold]plan[/bold]     {plan['aggregator']} of {', '.join(plan['experts'])} ({plan['reason']}), "
-        f"decided in {route['overhead_ms']:.1f} ms\n",
-        highlight=False,
-    )
+        out.print(table("", ["expert", "P(correct)", "observations", "asked", "why"], rows))
+    if len(candidates) > SHOWN:
+        out.print(f"  … and {len(candidates) - SHOWN} more", highlight=False)
+
+
+def _line(what: str, text: str, style: str = "") -> None:
+    out.print(f"[bold]{what:<9}[/bold]{escape(text)}", style=style, highlight=False)
 
 
 def _chunks(address: str, api_key: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -92,7 +112,7 @@ def _chunks(address: str, api_key: str, body: dict[str, Any]) -> Iterator[dict[s
             for line in response.iter_lines():
                 if line.startswith("data: ") and line != "data: [DONE]":
                     yield json.loads(line.removeprefix("data: "))
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         unreachable(address, error)
     except json.JSONDecodeError:
         fail(f"{address}: not a symposium's answer")

@@ -103,7 +103,7 @@ def _knowledge(config: Config) -> Knowledge:
 
     try:
         return Knowledge.load(config)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         fail(str(error))
 
 

@@ -53,7 +53,7 @@ def profile(
                 known.updated(measured.profiles).save(target)
             if not measured.failed:
                 journal.close_for(set(names))
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"{url}: {error}. Is a symposium served there? (`symposium serve`, or --url)")
     except (ValueError, OSError) as error:
         fail(str(error))

@@ -48,7 +48,7 @@ def call(method: str, url: str, api_key: str, body: object = None, accept: tuple
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     try:
         response = httpx.request(method, url, json=body, headers=headers, timeout=300)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         unreachable(url, error)
     try:
         answer: dict[str, Any] = response.json()

@@ -90,7 +90,7 @@ def _print_report(report: dict[str, Any]) -> None:
         out.print(f"foreign, to general: {_share(found['share'])} of {found['questions']}: {why}\n", markup=False)
     last = columns.get("test file") or report["cross_validated"]
     _print_details(last)
-    if report["test"] and (seen := report["test"]["wordings_fitted_on"]):
+    if report["test"] and (seen := report["test"]["questions_of_wordings_fitted_on"]):
         err.print(f"{seen} test questions are of wordings that were fitted on: their figures flatter", style="yellow")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 MAX_KEYWORD_CHARS = 40
 MAX_KEYWORDS = 5  # Symbolic-MoE asks for two to five
+MAX_READ_CHARS = 2000  # of a response that should hold a few words
 _KEYWORDS_LINE = re.compile(r"keywords\s*:\s*(?P<list>[^\n]*)", re.IGNORECASE)
 _DELIMITER = re.compile(r"<(?=\s*/?\s*(?:question|response))", re.IGNORECASE)
 
@@ -30,7 +31,7 @@ def keywords_text(skills: Sequence[str]) -> str:
 
 def parse_keywords(text: str) -> tuple[str, ...]:
     """The keywords of a response, in lower case, each once, at most `MAX_KEYWORDS`; empty when it names none."""
-    found = _KEYWORDS_LINE.search(text)
+    found = _KEYWORDS_LINE.search(text[:MAX_READ_CHARS])
     if found is None:
         return ()
     words = (" ".join(word.replace("_", " ").split()).strip(" .;\"'*`").casefold() for word in found["list"].split(","))

@@ -96,7 +96,7 @@ def spread(questions: list[Question], limit: int | None) -> list[Question]:
 
 
 def bare(text: str) -> str:
-    """Case, blanks and closing punctuation do not matter."""
+    """Case, blanks and closing punctuation do not matter; a sentence around the answer does: the zoo answers bare."""
     return " ".join(text.split()).rstrip(PUNCTUATION + " ").casefold()
 
 

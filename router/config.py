@@ -15,6 +15,7 @@ from experts.spec import Engine, Expert, Name, Spec
 
 AUTO = "auto"
 Recruitment = Literal["predicted", "symbolic", "category", "overall", "random"]
+BLIND: frozenset[Recruitment] = frozenset({"overall", "random"})  # baselines that do not look at the question
 
 
 class RequestLimits(Spec):

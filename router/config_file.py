@@ -83,8 +83,8 @@ class _StrictLoader(yaml.SafeLoader):
 def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     """Relative paths start at the file's own folder.
 
-    `model`, `lora`, `tokenizer` and the engine arguments that name files may also be hub ids: only what starts with
-    "." or "/" is a path there.
+    `model` of an engine and of the embedder, `lora`, `tokenizer` and the engine arguments that name files may also be
+    hub ids: only what starts with "." or "/" is a path there.
     """
 
     def mend(section: Any, keys: tuple[str, ...], always: bool = False) -> Any:
@@ -108,8 +108,10 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
             else engine
             for name, engine in mended["engines"].items()
         }
-    if "routing" in raw:
-        mended["routing"] = mend(raw["routing"], ("fitted", "profiles"), always=True)
+    if isinstance(routing := mend(raw.get("routing"), ("fitted", "profiles"), always=True), dict):
+        mended["routing"] = routing
+        if "embedder" in routing:
+            routing["embedder"] = mend(routing["embedder"], ("model",))
     return mended
 
 
@@ -123,6 +125,8 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
             value: str | None = getattr(expert, key)
             if value is not None and value.startswith("/"):
                 yield f"experts.{name}.{key}", value
+    if config.routing.embedder.model.startswith("/"):
+        yield "routing.embedder.model", config.routing.embedder.model
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -69,9 +69,15 @@ class LiveReply:
     chunks: AsyncIterator[JsonObject]
     failures: tuple[Failure, ...]
     leg: _Leg = field(repr=False)
+    now: Callable[[], float] = field(repr=False)
 
     def usage(self) -> Usage:
         return sum((f.usage for f in self.failures), self.leg.used())
+
+    def so_far(self) -> Reply:
+        """The leg as a reply without its words, for telling of its end."""
+        seconds = self.now() - self.leg.started
+        return Reply(self.expert, self.leg.leg_id, (), self.leg.used(), seconds)
 
 
 class Dispatcher:
@@ -101,17 +107,20 @@ class Dispatcher:
     async def aside(self, leg_id: str, expert: str, body: JsonObject, limit_s: float) -> Reply | Failure:
         """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
         leg = self._open(leg_id, expert, body)
+        limits = leg.endpoint.limits
+        leg.endpoint = replace(leg.endpoint, limits=limits.model_copy(update={"total_s": min(limit_s, limits.total_s)}))
         try:
-            async with asyncio.timeout(limit_s):
-                return await self._whole(leg, body)
+            return await self._whole(leg, body)
         except ExpertError as error:
-            return _failure(leg, error)
-        except TimeoutError:
-            return _failure(leg, ExpertTimeout(expert, "answer", limit_s))
+            return self._failure(leg, error)
 
     @asynccontextmanager
-    async def stream(self, request_id: str, plan: Plan, body: JsonObject) -> AsyncIterator[LiveReply]:
+    async def stream(
+        self, request_id: str, plan: Plan, body: JsonObject, heard: Heard = lambda outcome: None
+    ) -> AsyncIterator[LiveReply]:
         """The single expert's answer as it comes, opened up to its first chunk. Leaving the block aborts it.
+
+        `heard` is told each failure before that.
 
         Raises:
             ExpertError: the expert failed before its first byte, and so did its replacement if there was one;
@@ -127,13 +136,14 @@ class Dispatcher:
                     async with self._watch.released_when_down(expert):
                         first = await anext(chunks, None)
                 except ExpertError as error:
-                    failures.append(_failure(leg, error))
+                    failures.append(self._failure(leg, error))
+                    heard(failures[-1])
                     spare = spares.take(error)
                     if spare is None:
                         raise
                     expert = spare
                     continue
-                yield LiveReply(expert, _chain(first, chunks), tuple(failures), leg)
+                yield LiveReply(expert, _chain(first, chunks), tuple(failures), leg, self._now)
                 return
 
     async def drain(self, limit_s: float) -> None:
@@ -152,7 +162,7 @@ class Dispatcher:
                 outcomes.append(await self._whole(leg, body))
                 name = None
             except ExpertError as error:
-                outcomes.append(_failure(leg, error))
+                outcomes.append(self._failure(leg, error))
                 name = spares.take(error)
             heard(outcomes[-1])
         return outcomes
@@ -217,6 +227,11 @@ class Dispatcher:
     def _open(self, leg_id: str, expert: str, body: JsonObject) -> _Leg:
         return _Leg(self._endpoints[expert], leg_id, self._now(), len(str(body["messages"])) // CHARS_PER_TOKEN)
 
+    def _failure(self, leg: _Leg, error: ExpertError) -> Failure:
+        """An expert that was cut off for its slowness has worked: its tokens are estimated until they are settled."""
+        usage = leg.used() if isinstance(error, ExpertTimeout) else leg.usage or Usage()
+        return Failure(leg.endpoint.expert, leg.leg_id, error, usage, self._now() - leg.started)
+
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
@@ -227,10 +242,6 @@ async def _chain(first: JsonObject | None, rest: AsyncIterator[JsonObject]) -> A
         yield first
     async for chunk in rest:
         yield chunk
-
-
-def _failure(leg: _Leg, error: ExpertError) -> Failure:
-    return Failure(leg.endpoint.expert, leg.leg_id, error, leg.usage or Usage())
 
 
 def _usage(raw: Any, *, exact: bool) -> Usage | None:

@@ -42,7 +42,7 @@ class MicroBatcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embed")
 
     async def __call__(self, text: str) -> NDArray[np.float32]:
-        """Float32 [D], of length 1. Bounded by admission: each query waits here at most once."""
+        """Float32 [D], of length 1. Bounded by admission: a query waits here with its text, and with few keywords."""
         future: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
         self._waiting.append((text, future))
         if self._worker is None or self._worker.done():

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence, Set
 
 from router.records import Answer, Candidate, CategoryScores, Decision, Failure, JsonObject, Reply
 
+SHOWN_CHARS = 200  # of what an expert said on the way to a decision
+
 
 def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObject:
     """What was known and decided, with the experts that were `asked` in the end (a spare may have stepped in)."""
@@ -59,8 +61,10 @@ def leg_json(leg: Reply | Failure) -> JsonObject:
 
 
 def _aside(leg: Reply | Failure) -> JsonObject:
-    said: JsonObject = {"said": list(leg.texts)} if isinstance(leg, Reply) else {"failed": leg.error.reason}
-    return {"expert": leg.expert, "usage": leg.usage.json()} | said
+    about: JsonObject = {"expert": leg.expert, "usage": leg.usage.json(), "seconds": round(leg.seconds, 4)}
+    if isinstance(leg, Failure):
+        return about | {"failed": leg.error.reason}
+    return about | {"said": [text[:SHOWN_CHARS] for text in leg.texts]}
 
 
 def _abstained(categories: CategoryScores | None) -> str | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 REGULARISATION = 30.0  # scikit-learn's C; embeddings have length 1, so weights must be free to grow
-KNOWN_ABSTAIN = 0.04  # at most this share of known questions goes to `general`, for either reason
+KNOWN_ABSTAIN = 0.04  # at most this share of known questions goes to `general`, unless more are unsure by themselves
 KNOWN_UNFAMILIAR = 0.01  # and this share may in any case, so that there is a limit of the familiar
 
 Splits = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
@@ -99,7 +99,7 @@ def fit(
         asked = _data(test, embed)
         scored = _scored(classifier, names, centroids, asked, classifier.labels)
         seen = np.isin(asked.groups, data.groups)
-        report["test"] = figures(scored, limit, min_confidence) | {"wordings_fitted_on": int(seen.sum())}
+        report["test"] = figures(scored, limit, min_confidence) | {"questions_of_wordings_fitted_on": int(seen.sum())}
     if foreign_texts:
         report["foreign"] = foreign(classifier, novelty, embed(foreign_texts), min_confidence)
     name_vectors = embed([name.replace("_", " ") for name in names])
@@ -143,11 +143,15 @@ def _check(data: _Data) -> None:
 
 
 def _splits(data: _Data, folds: int, seed: int) -> Splits:
-    """(train, test) rows of each fold; no wording is on both sides, every skill on both where it can be."""
-    with warnings.catch_warnings():  # a skill with fewer wordings than folds is no obstacle: only categories must be
+    """(train, test) rows of each fold; no wording is on both sides, every skill on both where it is frequent enough."""
+    names, which, counts = np.unique(data.first_skills, return_inverse=True, return_counts=True)
+    strata = np.where(counts[which] >= folds, names[which], data.categories)
+    with (
+        warnings.catch_warnings()
+    ):  # skills of few questions are no obstacle: only categories must have several wordings
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        by_skill = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        return list(by_skill.split(data.vectors, data.first_skills, data.groups))
+        stratified = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        return list(stratified.split(data.vectors, strata, data.groups))
 
 
 def _classifier(data: _Data, splits: Splits) -> Classifier:

@@ -5,13 +5,13 @@ Everything is computed from `Scored`: what a router said of questions whose word
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experts.intervals import wilson
 from router.classify import Classifier, Novelty
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 BINS = 10
 THRESHOLDS = np.arange(0, 20) / 20  # of the abstention curve, on confidence
-Z_95 = 1.959964  # 97.5 % quantile of the normal distribution
 DIGITS = 4
 
 
@@ -72,16 +71,6 @@ def share(hits: NDArray[np.bool_]) -> dict[str, Any]:
     """A share with its 95 % interval."""
     low, high = wilson(int(hits.sum()), len(hits))
     return {"value": _round(hits.mean()), "interval": [_round(low), _round(high)]}
-
-
-def wilson(hits: int, asked: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); (0, 1) where nothing was asked."""
-    if not asked:
-        return 0.0, 1.0
-    p, widening = hits / asked, z * z / asked
-    middle = (p + widening / 2) / (1 + widening)
-    half = z * math.sqrt(p * (1 - p) / asked + widening / (4 * asked)) / (1 + widening)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def abstained(

@@ -7,12 +7,14 @@ NumPy's .npz without pickles: loading a file must never run code.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from experts.files import write_whole
 from experts.spec import Spec
 from router.classify import Classifier, Novelty
 from router.skills import Vocabulary
@@ -40,8 +42,7 @@ class Fitted:
             familiar_from=self.novelty.familiar_from,
             report=self.report,
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
+        with BytesIO() as file:
             np.savez_compressed(
                 file,
                 meta=np.array(meta.model_dump_json()),
@@ -51,6 +52,7 @@ class Fitted:
                 name_vectors=self.vocabulary.name_vectors,
                 familiar=self.novelty.centroids,
             )
+            write_whole(path, file.getvalue())
 
     @classmethod
     def load(cls, path: Path, embedder: str) -> Fitted:

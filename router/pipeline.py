@@ -138,7 +138,8 @@ class Pipeline:
                 code="model_not_found",
                 param="model",
             )
-        decision = replace(decision, overhead_s=self._clock() - ticket.admitted_at)
+        own_s = self._clock() - ticket.admitted_at - sum(leg.seconds for leg in decision.asides)
+        decision = replace(decision, overhead_s=max(0.0, own_s))
         self._emit(Decided(decision))
         return decision
 
@@ -162,14 +163,16 @@ class Pipeline:
         return Result(answer, replies, failures, decision.asides)
 
     @asynccontextmanager
-    async def relay(self, decision: Decision) -> AsyncIterator[LiveReply]:
+    async def relay(self, decision: Decision, heard: Heard = lambda outcome: None) -> AsyncIterator[LiveReply]:
         """The single planned expert's answer as it is generated; leaving the block aborts it.
+
+        `heard` is told of each expert that failed before the first chunk.
 
         Raises as `answer` before the first chunk; ExpertError comes out of the chunks afterwards.
         """
         query = decision.query
         async with AsyncExitStack() as stack:
-            leg = self._dispatcher.stream(query.request_id, decision.plan, query.body)
+            leg = self._dispatcher.stream(query.request_id, decision.plan, query.body, heard)
             try:
                 live = await stack.enter_async_context(leg)
             except ExpertError as error:
@@ -235,7 +238,9 @@ class Pipeline:
             "temperature": keywords.temperature,
             "max_tokens": keywords.max_tokens,
         }
-        return await self._dispatcher.aside(leg_id, keywords.expert, body, keywords.timeout_s)
+        leg = await self._dispatcher.aside(leg_id, keywords.expert, body, keywords.timeout_s)
+        # Whatever the expert sent: as many samples as were asked for, of a length that names skills can have.
+        return replace(leg, choices=leg.choices[: keywords.samples]) if isinstance(leg, Reply) else leg
 
     async def _skills(
         self, vector: NDArray[np.float32], named: Reply | Failure | None

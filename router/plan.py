@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from router.config import Policy
-from router.ranking import BLIND
+from router.config import BLIND, Policy
 from router.records import Candidate, CategoryScores, Needs, Plan
 
 
@@ -25,26 +24,29 @@ def plan(
 
     A question that is unlike anything known goes to the general expert (Composition of Experts): profiles say nothing
     about it; a policy that always votes adds others. A first candidate that is sure enough answers alone. Otherwise up
-    to `max_experts` vote, as far as they are not hopeless beside the best.
+    to `max_experts` vote, as far as they are not hopeless beside the best of all.
     """
     able = [c for c in candidates if c.excluded is None]
     if not able:
         return None
-    if not categories.confident and policy.recruit not in BLIND:
-        able.sort(key=lambda c: c.expert != general_expert)  # stable: the general one first
+    general_first = not categories.confident and policy.recruit not in BLIND
+    if general_first:
+        able.sort(key=lambda c: c.expert != general_expert)  # stable
         if policy.aggregate != "vote":
             why = "unsure" if categories.familiar else "unfamiliar"
             return _single(able, why if able[0].expert == general_expert else "general_unavailable")
     if reason := _one_is_enough(policy, able, needs):
         return _single(able, reason)
-    best = max(c.p_correct for c in able)
-    convened = [c for c in able[: policy.max_experts] if c.p_correct >= policy.min_share * best]
+    bar = policy.min_share * max(c.p_correct for c in able)
+    worth = [c for c in able if c.p_correct >= bar or (general_first and c is able[0])]
+    convened = worth[: policy.max_experts]
+    rest = [c for c in able if c not in convened]
     if len(convened) == 1:
-        return _single(able, "others_too_weak")
+        return _single([*convened, *rest], "others_too_weak")
     return Plan(
         experts=tuple(c.expert for c in convened),
         aggregator="vote",
-        spares=tuple(c.expert for c in able if c not in convened),
+        spares=tuple(c.expert for c in rest),
         reason="convened",
     )
 

@@ -1,8 +1,8 @@
 """Offline: measures experts on calibration questions through the served system. The shell that asks; what is asked
 and how it counts is decided in `router/calibration.py`.
 
-One bounded pool of requests over all experts, question by question: engines batch what arrives together, and none idles
-until another is done. Every answer is in the journal before it is shown.
+One bounded pool of requests over all experts, question by question: engines batch what arrives together, and all work
+from the first request on. Every answer is in the journal before it is shown.
 """
 
 from __future__ import annotations

@@ -6,14 +6,13 @@ Counts, never means: a mean cannot say how much it knows. Pure records and their
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from experts.files import write_whole
 from experts.spec import Spec
 
 UNMEASURED_OUTPUT_TOKENS = 128.0
@@ -74,18 +73,7 @@ class Profiles(Spec):
         return Profiles(experts={**self.experts, **measured})
 
     def save(self, path: Path) -> None:
-        """Writes the file at once or not at all: a reader sees the old one or the new one."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.model_dump_json(indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)  # mkstemp's own mode is for secrets
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        write_whole(path, (self.model_dump_json(indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> Profiles:

@@ -24,7 +24,6 @@ from router.records import Candidate, CategoryScores, SkillScores
 from router.recruit import pool_mean, predict
 
 TEMPERATURE = 0.5  # Symbolic-MoE's
-BLIND: frozenset[Recruitment] = frozenset({"overall", "random"})  # these do not look at the question
 
 
 def ranked(
@@ -46,7 +45,6 @@ def ranked(
         seed: what breaks chance, the request's id.
     """
     rng = Random(seed)  # drawn from in the order of the candidates, excluded or not
-    mean = pool_mean(profiles)
     if method == "symbolic":
         weights = symbolic_weights(candidates, profiles, categories, skills, strength)
         return _sampled(_scored(candidates, _softmax(weights, TEMPERATURE)), rng)
@@ -55,7 +53,7 @@ def ranked(
     elif method == "random":
         scores = {c.expert: rng.random() for c in candidates}
     else:
-        category = categories.category if method == "category" else None
+        mean, category = pool_mean(profiles), categories.category if method == "category" else None
         scores = {c.expert: _rate(profiles.experts.get(c.expert), category, mean, strength) for c in candidates}
     found = _scored(candidates, scores)
     return tuple(sorted(found, key=lambda c: (c.excluded is not None, -c.score, c.usd_per_query, c.expert)))
@@ -70,28 +68,22 @@ def symbolic_weights(
 ) -> dict[str, float]:
     """Expert -> w = gamma * S for the candidates that are not excluded.
 
-    S sums a skill's score over the question's skills, by their weights. A skill's score is the number of its
-    calibration questions answered right less those answered wrong, here of as many answers at the shrunken rate, so
-    that luck on few questions counts little. gamma is the expert's share of the pool's right answers: the paper's
-    share of net scores is negative for an expert that is wrong more often than right, and would reward it for skills
-    it lacks.
+    S is the score of the question's skills: the number of their calibration questions answered right less those
+    answered wrong, here of as many answers at the shrunken rate, so that luck on few questions counts little. Where
+    nobody was measured on the skills, or none is known, the categories' questions take their place. gamma is the
+    expert's share of the pool's right answers: the paper's share of net scores is negative for an expert that is wrong
+    more often than right, and would reward it for skills it lacks.
     """
     mean = pool_mean(profiles)
-    pool_right = sum(profiles.experts[c.expert].overall.right for c in candidates if c.expert in profiles.experts)
-    weights = {}
-    for candidate in candidates:
-        if candidate.excluded is not None:
-            continue
-        profile = profiles.experts.get(candidate.expert)
-        if profile is None:
-            weights[candidate.expert] = 0.0
-            continue
-        score = 0.0
-        for skill, weight in skills.weights.items():
-            rate = predict(profile, mean, categories, SkillScores({skill: 1.0}), strength).p
-            asked = profile.skills[skill].asked if skill in profile.skills else 0
-            score += weight * asked * (2 * rate - 1)
-        weights[candidate.expert] = score * profile.overall.right / max(1, pool_right)
+    measured = {c.expert: profiles.experts[c.expert] for c in candidates if c.expert in profiles.experts}
+    known = {e: predict(profile, mean, categories, skills, strength) for e, profile in measured.items()}
+    if any(prediction.evidence == "skill" for prediction in known.values()):
+        known = {e: prediction for e, prediction in known.items() if prediction.evidence == "skill"}
+    pool_right = max(1, sum(profile.overall.right for profile in measured.values()))
+    weights = {c.expert: 0.0 for c in candidates if c.excluded is None}
+    for expert in weights.keys() & known.keys():
+        p, asked, _ = known[expert]
+        weights[expert] = measured[expert].overall.right / pool_right * asked * (2 * p - 1)
     return weights
 
 

@@ -167,12 +167,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One leg that was not answered, and the error that says why."""
+    """One leg that was not answered, and the error that says why. `usage` is what is known of it, or an estimate."""
 
     expert: str
     leg_id: str
     error: ExpertError
     usage: Usage = Usage()
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from router.profiles import Profile, Profiles
+from router.profiles import UNMEASURED_OUTPUT_TOKENS, Profile, Profiles
 from router.records import Candidate, CategoryScores, Evidence, SkillScores
-
-UNPROFILED_OUTPUT_TOKENS = 128.0
 
 
 class Prediction(NamedTuple):
@@ -81,7 +79,7 @@ def candidates(
     for expert in experts:
         profile = profiles.experts.get(expert)
         known = predict(profile, mean, categories, skills, strength) if profile else Prediction(mean, 0, "pool")
-        output = profile.mean_output_tokens if profile else UNPROFILED_OUTPUT_TOKENS
+        output = profile.mean_output_tokens if profile else UNMEASURED_OUTPUT_TOKENS
         per_prompt, per_output = usd_per_token[expert]
         found.append(
             Candidate(

@@ -38,12 +38,14 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Once every hosted expert has answered a probe, and as long as any expert is up.
+        """Once every hosted expert that answers questions has answered a probe, and as long as any of them is up.
 
-        Experts elsewhere do not hold the start back; one dead engine does not take the others off the network.
+        Experts elsewhere do not hold the start back; one dead engine does not take the others off the network; without
+        the keyword expert skills are found by embedding.
         """
-        hosted = {n for n, e in self.config.experts.items() if e.engine is not None}
-        return hosted <= self.watch.seen and any(self.watch.up.values())
+        answering = self.config.answering
+        hosted = {name for name in answering if self.config.experts[name].engine is not None}
+        return hosted <= self.watch.seen and any(self.watch.up[name] for name in answering)
 
 
 def endpoints(config: Config, hosted_url: str, token: str) -> dict[str, Endpoint]:
@@ -83,7 +85,12 @@ async def open_service(
     telemetry = Telemetry(knowledge.version, tuple(config.experts), knowledge.stale)
     settings = config.routing.embedder
     embed = embedder or open_embedder(settings)
-    embed(["warm up"])
+    dimensions, fitted_for = embed(["warm up"]).shape[1], knowledge.fitted.vocabulary.centroids.shape[1]
+    if dimensions != fitted_for:
+        raise ValueError(
+            f"{config.routing.fitted}: fitted for vectors of {fitted_for} numbers, embedder '{settings.model}' makes "
+            f"{dimensions}; run `symposium fit` again"
+        )
     batcher = MicroBatcher(embed, settings.max_batch, telemetry.embed_batch.observe)
     async with open_session() as session:
         client = ExpertClient(session)

@@ -13,6 +13,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,20 +27,24 @@ if TYPE_CHECKING:
 MAX_ROWS = 100_000  # 150 MB at 384 dimensions; the oldest go first
 SELECTED_AT_ONCE = 500  # SQLite's oldest limit on parameters is 999
 CRC_BYTES = 4
+RECIPE = 1  # goes up with every change in how `router/embedders.py` makes vectors of texts
 
 
 def cache_folder(model: str, max_chars: int, weights: Path | None, base: Path | None = None) -> Path:
-    """Where a model's vectors are kept: another model, other weights or another cut, another folder.
+    """Where a model's vectors are kept: another model, other weights, another cut or way of embedding, another folder.
 
     Args:
-        weights: the model's local folder, whose files' sizes and times tell new weights; None for a hub's name.
+        weights: the model's local folder, whose files' sizes and times tell new weights; None for a hub's name, of
+            which new weights are not noticed: delete the folder then.
         base: default `$XDG_CACHE_HOME/symposium/vectors`, else `~/.cache/symposium/vectors`.
     """
     home = os.environ.get("XDG_CACHE_HOME", "").strip()
     base = base or (Path(home) if home else Path.home() / ".cache") / "symposium" / "vectors"
     files = sorted(p for p in weights.rglob("*") if p.is_file()) if weights else []
     stamps = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    digest = hashlib.sha256(repr((model, max_chars, stamps)).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(
+        repr((RECIPE, version("sentence-transformers"), model, max_chars, stamps)).encode()
+    ).hexdigest()[:12]
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", model).strip("-.")[-40:]
     return base / f"{readable}-{digest}"
 

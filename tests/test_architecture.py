@@ -20,6 +20,7 @@ MAX_LINES = 300
 
 # Who must not import what, and why. Patterns are module names; a pattern also stands for what is below it.
 DECISIONS = "classify skills keywords recruit ranking plan vote eligible admission profiles calibration".split()
+PLAIN = "spec accounting sse errors tokens guard version prompts intervals files".split()
 STEPS = "classify skills keywords recruit ranking plan vote eligible".split()
 FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
     ("experts",): (("router", "deploy", "loadtest"), "experts know no routing"),
@@ -30,7 +31,9 @@ FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
         ("asyncio", "time", "aiohttp", "httpx", "prometheus_client", "starlette", "router.telemetry"),
         "decisions are pure: `now` is an argument, nothing waits",
     ),
-    tuple(f"experts.{room}" for room in "spec accounting sse errors tokens guard version prompts".split()): (
+    tuple(
+        f"experts.{room}" for room in "spec accounting sse errors tokens guard version prompts intervals files".split()
+    ): (
         ("aiohttp", "httpx", "ray", "vllm"),
         "they stand before any server and any client",
     ),

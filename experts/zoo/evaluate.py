@@ -5,7 +5,6 @@ Owns: decoding without an engine, scoring. Must not know: training, files.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -13,6 +12,7 @@ from random import Random
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from experts.intervals import wilson
 from experts.zoo.chat import Turn
 from experts.zoo.parts import name_skills, panel
 from experts.zoo.recipe import Part
@@ -20,7 +20,6 @@ from experts.zoo.tasks import SKILLS, generate
 
 EVALUATION_SEED = 2026
 MAX_ANSWER_TOKENS = 12
-NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,8 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Lower and upper end of the Wilson score interval."""
-        z2 = NORMAL_95**2
-        centre = (self.correct + z2 / 2) / (self.n + z2)
-        spread = self.correct * (self.n - self.correct) / self.n + z2 / 4
-        half = NORMAL_95 * math.sqrt(spread) / (self.n + z2)
-        return max(0.0, centre - half), min(1.0, centre + half)
+        """Lower and upper end of Wilson's score interval."""
+        return wilson(self.correct, self.n)
 
 
 def prompts_of(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:

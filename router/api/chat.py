@@ -9,7 +9,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from starlette.types import Message, Receive, Scope, Send
@@ -134,8 +135,8 @@ class ChatCompletions:
 
     async def _vote(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
         query = decision.query
-        answering = self._service.pipeline.answer
-        result = await (_telling(answering, decision, head, send) if query.progress else answering(decision))
+        async with _telling(head, send if query.progress else None) as heard:
+            result = await self._service.pipeline.answer(decision, heard)
         if not ending.started:
             await start(send, 200, _headers(decision, [r.expert for r in result.replies]) | _STREAM_HEADERS)
         for chunk in whole_as_chunks(head, result.answer):
@@ -144,11 +145,12 @@ class ChatCompletions:
         await _finish_stream(send, last_chunk(head, result.usage, query.include_usage, explanation))
 
     async def _relay(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
-        async with self._service.pipeline.relay(decision) as live:
+        query = decision.query
+        async with AsyncExitStack() as stack:
+            async with _telling(head, send if query.progress else None) as heard:
+                live = await stack.enter_async_context(self._service.pipeline.relay(decision, heard))
             if not ending.started:
                 await start(send, 200, _headers(decision, [live.expert]) | _STREAM_HEADERS)
-            for failure in live.failures if decision.query.progress else ():
-                await _body(send, event(told(head, "failed", leg_json(failure))))
             try:
                 async for chunk in live.chunks:
                     chunk |= {"id": head.id, "created": head.created, "model": head.model}
@@ -161,33 +163,47 @@ class ChatCompletions:
                 )
                 await _finish_stream(send, dict(broken.body()))
                 return
+            if query.progress:
+                await _body(send, event(_leg_told(head, live.so_far())))
             explanation = None
-            if decision.query.explain:
+            if query.explain:
                 asked = {live.expert} | {f.expert for f in live.failures}
                 outcome = outcome_json(None, failures=live.failures) | {"answered_by": live.expert}
                 explanation = decision_json(decision, asked) | outcome
-            last = last_chunk(head, live.usage() + decision.asides_usage, decision.query.include_usage, explanation)
+            last = last_chunk(head, live.usage() + decision.asides_usage, query.include_usage, explanation)
             await _finish_stream(send, last)
+
+
+def _leg_told(head: Head, leg: Reply | Failure) -> JsonObject:
+    return told(head, "failed" if isinstance(leg, Failure) else "answered", leg_json(leg))
 
 
 _STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
-async def _telling(
-    answering: Callable[[Decision, Heard], Awaitable[Result]], decision: Decision, head: Head, send: Send
-) -> Result:
-    """The result; each leg's end is sent on its way to it."""
+@asynccontextmanager
+async def _telling(head: Head, send: Send | None) -> AsyncIterator[Heard]:
+    """What legs' ends are to be told to, for as long as the block runs; without `send` nobody is told.
+
+    All that was heard is sent before the block is left, also when it is left by an error of ours.
+    """
     news: asyncio.Queue[Reply | Failure | None] = asyncio.Queue()
-    work = asyncio.ensure_future(answering(decision, news.put_nowait))
-    work.add_done_callback(lambda _: news.put_nowait(None))
-    try:
+
+    async def tell(to: Send) -> None:
         while (leg := await news.get()) is not None:
-            what = "failed" if isinstance(leg, Failure) else "answered"
-            await _body(send, event(told(head, what, leg_json(leg))))
-        return await work
+            await _body(to, event(_leg_told(head, leg)))
+
+    teller = asyncio.ensure_future(tell(send)) if send else None
+    try:
+        yield news.put_nowait
+    except asyncio.CancelledError:
+        if teller:
+            teller.cancel()
+        raise
     finally:
-        work.cancel()
-        await asyncio.wait({work})
+        news.put_nowait(None)
+        if teller:
+            await asyncio.gather(teller, return_exceptions=True)  # a client that is gone shows at the next send
 
 
 async def _body_in_time(receive: Receive, max_bytes: int) -> bytes:

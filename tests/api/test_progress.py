@@ -31,10 +31,20 @@ def test_a_vote_is_told_leg_by_leg(world: World) -> None:
 
 
 def test_a_single_expert_s_replacement_is_told(world: World) -> None:
-    """Decided, the first expert's failure, then the words of the one that stepped in."""
+    """Decided, the first expert's failure, then the words of the one that stepped in, and its end."""
     chunks = sse_events(world.post(ask("hurt", **PROGRESS)))
-    assert [(e.get("event"), e.get("expert")) for e in told(chunks)][:2] == [("decided", None), ("failed", "mute")]
+    events = [(e.get("event"), e.get("expert")) for e in told(chunks)]
+    assert events == [("decided", None), ("failed", "mute"), ("answered", "ant"), (None, None)]
     assert said(chunks) == "The answer is 13."
+    assert chunks[-2]["symposium"]["usage"]["completion_tokens"] == 6
+
+
+def test_every_failure_is_told_before_the_error(world: World) -> None:
+    """The single expert and the one that stepped in both fail: both are told, then the error."""
+    chunks = sse_events(world.post(ask("lost", **PROGRESS)))
+    events = [(e["event"], e.get("expert")) for e in told(chunks)]
+    assert events == [("decided", None), ("failed", "mute"), ("failed", "numb")]
+    assert chunks[-1]["error"]["code"] == "experts_failed"
 
 
 def test_errors_after_the_route_are_events(world: World) -> None:

@@ -258,3 +258,33 @@ def test_no_key_is_known_that_the_schema_does_not_have() -> None:
     objects = [d for d in (*schema["$defs"].values(), schema) if "properties" in d]
     assert len(objects) > 10
     assert all(d["additionalProperties"] is False for d in objects)
+
+
+def test_a_relative_embedder_starts_at_the_file_s_folder_and_must_be_there(tmp_path: Path) -> None:
+    """As every path; a hub's name and the packaged ones stay as they are."""
+    text = YAML.replace("routing:\n", "routing:\n  embedder: {model: ./mini}\n")
+    with pytest.raises(ConfigError, match=r"routing\.embedder\.model: no such file"):
+        load(yaml_file(tmp_path, text))
+    (tmp_path / "mini").mkdir()
+    assert load(yaml_file(tmp_path, text)).routing.embedder.model == str(tmp_path / "mini")
+    assert load(yaml_file(tmp_path)).routing.embedder.model == "minilm"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("model: bob-1", "model: bob-1\n    part: keywords", "policies.auto.experts: 'bob' is of part 'keywords'"),
+        ("model: ada-1", "model: ada-1\n    part: aggregator", "routing.general_expert: 'ada' is of part 'aggregator'"),
+        ("routing:\n", "routing:\n  keywords: {expert: bob}\n", "routing.keywords.expert: 'bob' is of part 'answers'"),
+        ("routing:\n", "routing:\n  keywords: {expert: bop}\n", "unknown 'bop'; did you mean 'bob'"),
+        ("experts: [ada, bob]", "skills: keywords", "'keywords' needs routing.keywords"),
+        ("routing:\n", "routing:\n  keywords: {expert: bob, samples: 1}\n", "min_repeats must not exceed samples"),
+        ("experts: [ada, bob]", "recruit: lottery", "policies.auto.recruit"),
+    ],
+)
+def test_experts_do_what_their_part_is(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    """Only experts that answer are convened, only a keyword expert names skills; the error says where and what."""
+    text = YAML + "policies:\n  auto: {experts: [ada, bob]}\n"
+    with pytest.raises(ConfigError) as raised:
+        load(yaml_file(tmp_path, text.replace(old, new, 1)))
+    assert any(problem in line for line in raised.value.problems), raised.value.problems

@@ -132,7 +132,7 @@ def test_a_test_file_is_only_asked() -> None:
     np.testing.assert_array_equal(plain.classifier.weights, tested.classifier.weights)
     assert plain.novelty.familiar_from == tested.novelty.familiar_from
     assert tested.report["test"]["questions"] == 24
-    assert tested.report["test"]["wordings_fitted_on"] == 20
+    assert tested.report["test"]["questions_of_wordings_fitted_on"] == 20
     assert tested.report["test"]["category_accuracy"]["value"] == 1.0
     with pytest.raises(ValueError, match="category 'law', of which"):
         fit(questions(FOUR), Cloud(0.1), test=questions({"torts": "law"}))
@@ -173,3 +173,10 @@ def test_a_rare_skill_of_a_common_category_is_no_obstacle() -> None:
     """Only categories need wordings in every fold: a skill with one wording is fitted like the others."""
     rare = [*questions(FOUR), *questions({"roots": "math"}, wordings=1, each=1)]
     assert "roots" in fit(rare, Cloud(0.1)).vocabulary.names
+
+
+def test_skills_may_all_be_rare() -> None:
+    """A user's keywords, each of few questions: folds then hold the categories apart, which have enough of them."""
+    known = questions(FOUR)
+    fine = [q.model_copy(update={"skills": (f"{q.skills[0]}-{i // 2}",)}) for i, q in enumerate(known)]
+    assert len(fit(fine, Cloud(0.1)).vocabulary.names) > len(known) / 3

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experts.intervals import wilson
 from router.classify import Classifier, Novelty
 from router.fit_report import (
     Scored,
@@ -18,7 +19,6 @@ from router.fit_report import (
     foreign,
     most_confused,
     reliability,
-    wilson,
 )
 
 # Four questions of two categories: right at 0.9, right at 0.6, wrong at 0.8, right at 0.7.

@@ -92,12 +92,32 @@ def test_nobody_to_ask_is_no_plan() -> None:
     assert plan(Policy(), out, UNSURE, Needs(), "ada") is None
 
 
+def test_the_hopeless_make_room_before_the_panel_is_cut() -> None:
+    """Ranked by chance, the strong one may come late: who is too weak beside it is passed over, not convened for it."""
+    ranked = [candidate("w1", 0.1), candidate("strong", 0.8), candidate("w2", 0.1), candidate("good", 0.7)]
+    found = plan(Policy(recruit="random", aggregate="vote", max_experts=2), ranked, SURE, Needs(), "w1")
+    assert found is not None
+    assert (found.experts, found.spares) == (("strong", "good"), ("w1", "w2"))
+    alone = plan(Policy(recruit="random", aggregate="vote", max_experts=2), ranked[:3], SURE, Needs(), "w1")
+    assert alone is not None
+    assert (alone.experts, alone.reason) == (("strong",), "others_too_weak")
+
+
+def test_the_general_expert_is_never_too_weak_for_the_unfamiliar() -> None:
+    """Profiles say nothing about such a question: the general expert joins the vote, and nobody is lost for it."""
+    ranked = [candidate("ada", 0.9), candidate("bob", 0.9), candidate("gen", 0.1)]
+    found = plan(Policy(aggregate="vote"), ranked, UNSURE, Needs(), "gen")
+    assert found is not None
+    assert found.experts == ("gen", "ada", "bob")
+
+
 @given(
     st.lists(st.tuples(st.floats(0.01, 0.99), st.sampled_from([None, None, "down"])), max_size=8),
     st.builds(
         Policy,
         max_experts=st.integers(1, 5),
         aggregate=st.sampled_from(["auto", "single", "vote"]),
+        recruit=st.sampled_from(["predicted", "symbolic", "random"]),
         enough=st.floats(0, 1),
         min_share=st.floats(0, 1),
     ),
@@ -107,9 +127,12 @@ def test_nobody_to_ask_is_no_plan() -> None:
 def test_no_plan_holds_the_excluded_or_anybody_twice(
     scored: list[tuple[float, str | None]], policy: Policy, confident: bool, needs: Needs
 ) -> None:
-    """Experts and spares together are the able candidates, each once; a vote has at least two and at most max."""
+    """Experts and spares together are the able candidates, each once; a vote has at least two and at most max.
+
+    In whatever order the candidates are ranked: by P(correct) only one of the ways does.
+    """
     found = [candidate(f"e{i}", p, excluded=out) for i, (p, out) in enumerate(scored)]
-    found.sort(key=lambda c: (c.excluded is not None, -c.p_correct))
+    found.sort(key=lambda c: c.excluded is not None)
     able = {c.expert for c in found if c.excluded is None}
     made = plan(policy, found, categories({"math": 1.0}, confident=confident), needs, "e0")
     if made is None:

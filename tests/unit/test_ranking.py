@@ -66,6 +66,21 @@ def test_symbolic_weights_by_hand() -> None:
     assert weights == pytest.approx({"ada": 20 / 74 * 8, "bob": 0.0, "cy": 30 / 74 * 2}, abs=1e-6)
 
 
+def test_where_nobody_was_measured_on_the_skill_the_categories_speak() -> None:
+    """No skill known, or one that no calibration question has: never chance in silence."""
+    for skills in (SkillScores({}), SkillScores({"never asked": 1.0})):
+        weights = symbolic_weights(EXPERTS, POOL, categories({"math": 1.0}), skills, strength=1e-9)
+        assert weights == pytest.approx({"ada": 20 / 74 * 4, "bob": 24 / 74 * 12, "cy": 0.0}, abs=1e-6)
+
+
+def test_who_was_never_asked_about_the_skill_has_no_score_in_it() -> None:
+    """While others were: an expert without such questions weighs nothing, whatever its category says."""
+    pool = Profiles(experts={**POOL.experts, "dan": profile(9, 19, 30).model_copy(update={"skills": {}})})
+    weights = symbolic_weights([*EXPERTS, candidate("dan")], pool, MATH, SUMS, strength=1e-9)
+    assert weights["dan"] == 0.0
+    assert weights["ada"] > 0
+
+
 def test_shrinkage_pulls_a_skill_s_score_towards_the_category() -> None:
     """ada's 9 of 10 sums lean on her 12 of 20 in maths: the score falls, its sign stays."""
     bare = symbolic_weights(EXPERTS, POOL, MATH, SUMS, strength=1e-9)["ada"]

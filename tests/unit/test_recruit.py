@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.profiles import Count, Profile, Profiles
+from router.profiles import UNMEASURED_OUTPUT_TOKENS, Count, Profile, Profiles
 from router.records import Candidate, SkillScores
-from router.recruit import UNPROFILED_OUTPUT_TOKENS, candidates, pool_mean, predict
+from router.recruit import candidates, pool_mean, predict
 from tests.unit.make import categories
 
 MATH = categories({"math": 0.8, "text": 0.2})
@@ -96,7 +96,7 @@ def test_an_unprofiled_expert_is_visible() -> None:
     found = {c.expert: c for c in recruited(known, "ada", "bob", "new")}
     assert (found["new"].observations, found["new"].evidence) == (0, "pool")
     assert found["new"].p_correct == pytest.approx(0.5)
-    assert found["new"].usd_per_query == pytest.approx((100 + 2 * UNPROFILED_OUTPUT_TOKENS) / 1e6)
+    assert found["new"].usd_per_query == pytest.approx((100 + 2 * UNMEASURED_OUTPUT_TOKENS) / 1e6)
 
 
 def test_a_pool_that_was_always_right_makes_no_stranger_certain() -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from experts.guard import TOKEN_HEADER
 from router.config_file import load
-from router.service import endpoints
+from router.service import endpoints, open_service
+from tests.api.world import KeywordEmbedder, config
 from tests.unit.make import YAML, yaml_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TEXT = YAML.replace("    model: ada-1\n", "    model: ada-1\n    api_key_env: ADA_KEY\n").replace(
     "experts:\n",
@@ -44,3 +51,17 @@ def test_experts_elsewhere_get_their_own_key_and_never_our_token(
     assert not found["ada"].hosted
     monkeypatch.delenv("ADA_KEY")
     assert endpoints(config, "http://127.0.0.1:9", "secret")["ada"].headers == {}
+
+
+@pytest.mark.anyio
+async def test_an_embedder_of_another_size_is_refused_at_the_start(tmp_path: Path) -> None:
+    """Not at every question: the message names the file and says what to run."""
+
+    class Larger(KeywordEmbedder):
+        def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return np.ones((len(texts), 5), dtype=np.float32)
+
+    settings = config(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9")
+    with pytest.raises(ValueError, match=r"fitted\.npz: fitted for vectors of 3 numbers.*makes 5.*symposium fit"):
+        async with open_service(settings, endpoints(settings, "", ""), Larger()):
+            pass

@@ -78,10 +78,26 @@ def test_the_generalist_is_the_stronger_all_rounder() -> None:
     assert max(total, key=lambda name: total[name]) == "general"
 
 
+def test_the_keyword_adapter_names_skills() -> None:
+    """In wordings never seen it names at least nine of ten skills exactly."""
+    rows = read_card(WEIGHTS / "lora" / "keywords").accuracy.values()
+    assert sum(row["accuracy"] for row in rows) / len(rows) >= 0.9
+
+
 def test_the_aggregator_judges_better_than_chance() -> None:
     """Of one right and two wrong responses it gives the right answer more often than picking would, in most skills."""
     rows = read_card(WEIGHTS / "lora" / "aggregator").accuracy.values()
     assert sum(row["low"] > 1 / 3 for row in rows) > len(rows) / 2
+
+
+@pytest.mark.parametrize("name", ["keywords", "aggregator"])
+def test_a_special_adapter_beats_the_base_at_its_part(name: str) -> None:
+    """The base was never asked such things; four skills, fifty of the card's very questions each."""
+    network, tokenizer = load_model(WEIGHTS / "base"), load_tokenizer(WEIGHTS / "base")
+    skills = ("addition", "reversal", "capitals", "membership")
+    bare = evaluate(network, tokenizer, name, skills, 50)
+    stated = read_card(WEIGHTS / "lora" / name).accuracy
+    assert all(stated[skill]["accuracy"] > bare[skill].accuracy for skill in skills)
 
 
 def test_base_and_general_load() -> None:
