@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.mark.anyio
 async def test_the_best_single_expert_stays_well_under_the_oracle(served: Served) -> None:
-    """At least ten points, on two held-out questions a skill asked of every served expert: there is something to route."""
+    """At least ten points, on two held-out questions a skill asked of every expert: there is something to route."""
     asked = [
         Question(q.text, q.answer, q.category, q.skill, f"{q.skill}/{q.template}")
         for skill in SKILLS

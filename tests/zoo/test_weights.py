@@ -7,7 +7,7 @@ from experts.zoo.evaluate import evaluate, greedy, prompts_of
 from experts.zoo.lora import adapters_of, load_adapter
 from experts.zoo.make import folder_of, zoo_tokenizer
 from experts.zoo.model import load_model, parameters_of, read_tensors
-from experts.zoo.recipe import RECIPES, Recipe
+from experts.zoo.recipe import RECIPES, Part, Recipe
 from experts.zoo.tasks import SKILLS, generate
 from experts.zoo.tokenizer import load_tokenizer
 from experts.zoo.train import WEIGHTS
@@ -91,7 +91,7 @@ def test_the_aggregator_judges_better_than_chance() -> None:
 
 
 @pytest.mark.parametrize("name", ["keywords", "aggregator"])
-def test_a_special_adapter_beats_the_base_at_its_part(name: str) -> None:
+def test_a_special_adapter_beats_the_base_at_its_part(name: Part) -> None:
     """The base was never asked such things; four skills, fifty of the card's very questions each."""
     network, tokenizer = load_model(WEIGHTS / "base"), load_tokenizer(WEIGHTS / "base")
     skills = ("addition", "reversal", "capitals", "membership")
