@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from router.profile import Measured, Tally
     from router.profiles import Profile
 
+SHOWN_CATEGORIES = 2  # of each expert; the file has all
 INTERRUPTED = 130  # a shell's code for an end by Ctrl-C
 
 
@@ -114,9 +115,10 @@ def _bars(console: Console) -> Iterator[Callable[[str, Tally], None]]:
 
 def _print_result(measured: Measured, target: Path) -> None:
     if measured.profiles:
-        categories = list(dict.fromkeys(c for p in measured.profiles.values() for c in p.categories))
-        rows = [_row(name, found, categories) for name, found in measured.profiles.items()]
-        out.print(table("right / asked", ["expert", "overall", *categories, "tokens", "version", "engine"], rows))
+        rows = [_row(name, found) for name, found in measured.profiles.items()]
+        out.print(table("", ["expert", "right / asked", "best at", "tokens", "version"], rows))
+        engines = sorted({found.engine_version for found in measured.profiles.values()})
+        out.print(f"engines: {', '.join(engines)}", markup=False, soft_wrap=True)
         out.print(f"written to {target}; restart to use it", markup=False, soft_wrap=True)
     for name, why in measured.failed.items():
         err.print(f"{name} was not measured: {why}", style="red", markup=False, soft_wrap=True)
@@ -124,10 +126,16 @@ def _print_result(measured: Measured, target: Path) -> None:
         err.print("the answers so far are kept; the same command goes on", markup=False)
 
 
-def _row(name: str, found: Profile, categories: list[str]) -> tuple[str, ...]:
-    counts = [found.overall, *(found.categories[category] for category in categories)]
-    tokens = f"{found.mean_output_tokens:.1f}"
-    return (name, *(f"{c.right}/{c.asked}" for c in counts), tokens, found.expert_version, found.engine_version)
+def _row(name: str, found: Profile) -> tuple[str, ...]:
+    rates = {category: count.right / count.asked for category, count in found.categories.items()}
+    best = sorted(rates, key=lambda category: -rates[category])[:SHOWN_CATEGORIES]
+    return (
+        name,
+        f"{found.overall.right}/{found.overall.asked}",
+        ", ".join(f"{category} {rates[category]:.0%}" for category in best),
+        f"{found.mean_output_tokens:.1f}",
+        found.expert_version,
+    )
 
 
 def stale_profiles(config: Config) -> tuple[str, ...]:
