@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 REGULARISATION = 30.0  # scikit-learn's C; embeddings have length 1, so weights must be free to grow
-KNOWN_ABSTAIN = 0.04  # at most this share of known questions goes to `general`, unless more are unsure by themselves
+KNOWN_ABSTAIN = 0.05  # at most this share of known questions goes to `general`, unless more are unsure by themselves
 KNOWN_UNFAMILIAR = 0.01  # and this share may in any case, so that there is a limit of the familiar
 
 Splits = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
