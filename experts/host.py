@@ -21,7 +21,7 @@ from experts.spec import Engine, EngineValue
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from ray.serve import Application
     from starlette.applications import Starlette
@@ -193,11 +193,25 @@ class EngineApp:
         app = build_app(args, tasks, llm.model_config)
         await init_app_state(llm, app.state, args, tasks)
         app.state.server = self._server
-        llm.output_processor.request_states = ObservedRequests(self._ledger)
-        self._llm = llm
         await stack.enter_async_context(app.router.lifespan_context(app))
+        await _warm_up(app, (self.name, *self._loras), self._engine.start_timeout_s)
+        llm.output_processor.request_states = ObservedRequests(self._ledger)  # warming up is no leg
+        self._llm = llm
         vllm_app: ASGIApp = app
         return vllm_app
+
+
+async def _warm_up(app: ASGIApp, models: Sequence[str], limit_s: float) -> None:
+    """One token of every model at once, before the replica is ready: the first use of each took 2 to 5 s on a CPU.
+
+    A model that refuses (a base without a chat template) is warm enough; an engine that breaks is not ready.
+    """
+    import httpx
+
+    hello = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+    inside = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=inside, base_url="http://engine", timeout=limit_s) as client:
+        await asyncio.gather(*(client.post("/v1/chat/completions", json=hello | {"model": m}) for m in models))
 
 
 def _bounded(text: str, most: float) -> float:

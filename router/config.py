@@ -58,8 +58,9 @@ class Embedder(Spec):
 class Keywords(Spec):
     """The expert that is asked for a question's skills, and what counts of its samples (Symbolic-MoE).
 
-    A keyword stays when at least `min_repeats` of `samples` name it. One that is no known skill counts as the
-    nearest one if their names' cosine reaches `floor`. After `timeout_s` seconds the skills are found by embedding.
+    It is asked once for `samples` choices (OpenAI's `n`). A keyword stays when at least `min_repeats` of them name it.
+    One that is no known skill counts as the nearest one if their names' cosine reaches `floor`. After `timeout_s`
+    seconds, or when it fails, the skills are found by embedding.
     """
 
     expert: Name

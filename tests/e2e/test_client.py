@@ -84,7 +84,7 @@ def test_the_route_is_watched_as_it_happens(served: Served) -> None:
     command = [str(Path(sys.executable).parent / "symposium"), "ask", "Spell the word tulip backwards.",
                "--model", "panel", "--url", served.url]  # fmt: skip
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    parts = ["category text", "skills", "reversal", "vote of", "answered in", "answered by", "tokens"]
+    parts = ["category text", "skills", "reversal", "vote of", "answered in", "answered by", "\ntokens"]
     places = [shown.find(part) for part in parts]
     assert -1 not in places, shown
     assert places == sorted(places)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from experts.accounting import LegLedger, ObservedRequests, leg_of
 from experts.guard import TOKEN_ENV, TOKEN_HEADER
-from experts.host import ALLOWED_PATHS, EngineApp, _environment, engine_arguments
+from experts.host import ALLOWED_PATHS, EngineApp, _environment, _warm_up, engine_arguments
 from experts.spec import Engine
 
 TOKEN = "t" * 32
@@ -219,3 +219,19 @@ async def test_a_dead_engine_fails_the_health_check(replica: Toy) -> None:
     replica._server.should_exit = True
     with pytest.raises(RuntimeError, match="'e' has died"):
         await replica.check_health()
+
+
+@pytest.mark.anyio
+async def test_every_model_is_warmed_up_with_one_token() -> None:
+    """The base and each adapter once, through the application itself; one that refuses does not stop the start."""
+    asked = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = json.loads((await receive())["body"])
+        asked.append((scope["path"], body["model"], body["max_tokens"]))
+        status = 400 if body["model"] == "base" else 200
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    await _warm_up(app, ("base", "math", "text"), 5.0)
+    assert sorted(asked) == [("/v1/chat/completions", model, 1) for model in ("base", "math", "text")]
