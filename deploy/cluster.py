@@ -147,6 +147,7 @@ class LocalCluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "RAY_DEDUP_LOGS": "0",
+            "VLLM_RPC_BASE_PATH": str(run_dir),  # engines leave their sockets behind: with the folder they go
         }
         self._saved_environment = {key: os.environ.get(key) for key in wanted}
         os.environ.update(wanted)

@@ -81,8 +81,8 @@ def test_an_engine_that_dies_in_the_middle_of_a_stream_ends_it_with_an_error_eve
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopping_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    """On SIGTERM and Ctrl-C the command ends with 0, and so does every process, port and folder it made."""
-    folders = set(Path("/tmp").glob("symposium-*"))
+    """On SIGTERM and Ctrl-C the command ends with 0, and so does every process, port, folder and socket it made."""
+    folders, sockets = set(Path("/tmp").glob("symposium-*")), _sockets()
     with serving(REPOSITORY / "loadtest" / "liveness.yaml", tmp_path / "serve.log") as running:
         everyone = running.processes()
         made = set(Path("/tmp").glob("symposium-*")) - folders
@@ -94,6 +94,11 @@ def test_stopping_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) 
         running.process.wait(timeout=30)
         assert not [p for p in everyone if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
         assert not any(folder.exists() for folder in made)
+        assert _sockets() == sockets
         with socket.create_server(("127.0.0.1", port)):
             pass
     assert "Traceback" not in (tmp_path / "serve.log").read_text()
+
+
+def _sockets() -> set[Path]:
+    return {path for path in Path("/tmp").iterdir() if path.is_socket()}
