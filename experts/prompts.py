@@ -24,9 +24,14 @@ def keywords_prompt(question: str, max_chars: int) -> str:
     return f"{NAME_SKILLS}\n{_fenced('question', question, max_chars)}"
 
 
+def in_words(skill: str) -> str:
+    """A skill's name as it is spoken of: blanks for underscores."""
+    return " ".join(skill.replace("_", " ").split())
+
+
 def keywords_text(skills: Sequence[str]) -> str:
-    """The form in which skills are named; underscores are written as blanks."""
-    return "Keywords: " + ", ".join(skill.replace("_", " ") for skill in skills)
+    """The form in which skills are named."""
+    return "Keywords: " + ", ".join(map(in_words, skills))
 
 
 def parse_keywords(text: str) -> tuple[str, ...]:
@@ -34,7 +39,7 @@ def parse_keywords(text: str) -> tuple[str, ...]:
     found = _KEYWORDS_LINE.search(text[:MAX_READ_CHARS])
     if found is None:
         return ()
-    words = (" ".join(word.replace("_", " ").split()).strip(" .;\"'*`").casefold() for word in found["list"].split(","))
+    words = (in_words(word).strip(" .;\"'*`").casefold() for word in found["list"].split(","))
     return tuple(dict.fromkeys(word for word in words if 0 < len(word) <= MAX_KEYWORD_CHARS))[:MAX_KEYWORDS]
 
 

@@ -41,36 +41,24 @@ class Classifier:
         return np.asarray(odds / odds.sum())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Novelty:
-    """What counts as far from everything known.
-
-    Attributes:
-        centroids: [S, D], rows of length 1: the middle of each known skill's questions.
-        familiar_from: the least cosine to the nearest of them; `fit` sets it so that few known questions fall below.
-    """
-
-    centroids: NDArray[np.float32]
-    familiar_from: float
-
-    def familiarity(self, vector: NDArray[np.float32]) -> float:
-        """Embedding [D] of length 1 -> cosine to the nearest centroid, in [-1, 1]."""
-        return float((self.centroids @ vector).max())
-
-
 def classify(
-    classifier: Classifier, novelty: Novelty, vector: NDArray[np.float32], min_confidence: float
+    classifier: Classifier,
+    vector: NDArray[np.float32],
+    familiarity: float,
+    familiar_from: float,
+    min_confidence: float,
 ) -> CategoryScores:
     """Category probabilities, and the category acted on.
 
     Args:
         vector: the question's embedding [D], of length 1.
+        familiarity: cosine to the nearest known skill (`Vocabulary.cosines`).
+        familiar_from: the least of it that counts as familiar; `fit` sets it so that few known questions fall below.
         min_confidence: the best category must reach this probability, else `general`.
     """
     probabilities = classifier.probabilities(vector)
     best = int(probabilities.argmax())
-    familiarity = novelty.familiarity(vector)
-    familiar = familiarity >= novelty.familiar_from
+    familiar = familiarity >= familiar_from
     confident = familiar and bool(probabilities[best] >= min_confidence)
     return CategoryScores(
         probabilities={label: float(p) for label, p in zip(classifier.labels, probabilities, strict=True)},

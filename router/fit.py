@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
-from router.classify import Classifier, Novelty
+from experts.prompts import in_words
+from router.classify import Classifier
 from router.embed import Embedder
 from router.fit_report import Scored, familiar_from, figures, foreign
 from router.fitted import Fitted
@@ -85,7 +86,8 @@ def fit(
     limit = familiar_from(
         never_seen.confidence, never_seen.familiarity, min_confidence, KNOWN_ABSTAIN, KNOWN_UNFAMILIAR
     )
-    novelty = Novelty(centroids, limit)
+    name_vectors = embed([in_words(name) for name in names])
+    vocabulary = Vocabulary(names, centroids, name_vectors)
     report = _about(data, names) | {
         "embedder": embed.name,
         "seed": seed,
@@ -101,9 +103,8 @@ def fit(
         seen = np.isin(asked.groups, data.groups)
         report["test"] = figures(scored, limit, min_confidence) | {"questions_of_wordings_fitted_on": int(seen.sum())}
     if foreign_texts:
-        report["foreign"] = foreign(classifier, novelty, embed(foreign_texts), min_confidence)
-    name_vectors = embed([name.replace("_", " ") for name in names])
-    return Fitted(embed.name, classifier, Vocabulary(names, centroids, name_vectors), novelty, report)
+        report["foreign"] = foreign(classifier, vocabulary, embed(foreign_texts), limit, min_confidence)
+    return Fitted(embed.name, classifier, vocabulary, limit, report)
 
 
 def texts_embedded(

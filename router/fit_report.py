@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experts.intervals import wilson
-from router.classify import Classifier, Novelty
+from router.classify import Classifier
+from router.skills import Vocabulary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,11 +146,16 @@ def most_confused(confusion: dict[str, Any], at_most: int = 5) -> list[tuple[str
     return sorted(pairs, key=lambda pair: (-pair[2], pair[:2]))[:at_most]
 
 
-def foreign(classifier: Classifier, novelty: Novelty, vectors: NDArray[np.float32], least: float) -> dict[str, Any]:
-    """How many questions [N, D] about nothing that is known abstain; `least` is the confidence to act on."""
+def foreign(
+    classifier: Classifier,
+    vocabulary: Vocabulary,
+    vectors: NDArray[np.float32],
+    familiar_from: float,
+    min_confidence: float,
+) -> dict[str, Any]:
+    """How many questions [N, D] about nothing that is known abstain."""
     confidence = np.array([classifier.probabilities(v).max() for v in vectors])
-    familiarity = np.array([novelty.familiarity(v) for v in vectors])
-    return abstained(confidence, familiarity, novelty.familiar_from, least)
+    return abstained(confidence, vocabulary.cosines(vectors).max(axis=1), familiar_from, min_confidence)
 
 
 def _confusion(scored: Scored) -> NDArray[np.int64]:

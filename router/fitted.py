@@ -1,4 +1,4 @@
-"""What `symposium fit` learned, as one file: the classifier, what counts as unfamiliar, the skill vocabulary,
+"""What `symposium fit` learned, as one file: the classifier, the skill vocabulary, how near the known lies,
 and the name of the embedder they need.
 
 NumPy's .npz without pickles: loading a file must never run code.
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from experts.files import write_whole
 from experts.spec import Spec
-from router.classify import Classifier, Novelty
+from router.classify import Classifier
 from router.skills import Vocabulary
 
 if TYPE_CHECKING:
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """Both stages' learned parts. `report` holds the figures measured when it was fitted."""
+    """Both stages' learned parts. `report` holds the figures measured when it was fitted.
+
+    `familiar_from`: the least cosine to the nearest skill that counts as familiar.
+    """
 
     embedder: str
     classifier: Classifier
     vocabulary: Vocabulary
-    novelty: Novelty
+    familiar_from: float
     report: dict[str, Any]
 
     def save(self, path: Path) -> None:
@@ -39,7 +42,7 @@ class Fitted:
             labels=self.classifier.labels,
             temperature=self.classifier.temperature,
             skills=self.vocabulary.names,
-            familiar_from=self.novelty.familiar_from,
+            familiar_from=self.familiar_from,
             report=self.report,
         )
         with BytesIO() as file:
@@ -50,7 +53,6 @@ class Fitted:
                 bias=self.classifier.bias,
                 centroids=self.vocabulary.centroids,
                 name_vectors=self.vocabulary.name_vectors,
-                familiar=self.novelty.centroids,
             )
             write_whole(path, file.getvalue())
 
@@ -84,7 +86,7 @@ class _Meta(Spec):
 def _read(path: Path) -> Fitted:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         meta = _Meta.model_validate_json(str(arrays["meta"]))
-        found = {name: arrays[name] for name in ("weights", "bias", "centroids", "name_vectors", "familiar")}
+        found = {name: arrays[name] for name in ("weights", "bias", "centroids", "name_vectors")}
     categories, skills = len(meta.labels), len(meta.skills)
     dimensions = found["weights"].shape[-1]
     expected = {
@@ -92,7 +94,6 @@ def _read(path: Path) -> Fitted:
         "bias": (categories,),
         "centroids": (skills, dimensions),
         "name_vectors": (skills, dimensions),
-        "familiar": (len(found["familiar"]), dimensions),
     }
     for name, shape in expected.items():
         _check(name, found[name], shape)
@@ -100,7 +101,7 @@ def _read(path: Path) -> Fitted:
         embedder=meta.embedder,
         classifier=Classifier(meta.labels, found["weights"], found["bias"], meta.temperature),
         vocabulary=Vocabulary(meta.skills, found["centroids"], found["name_vectors"]),
-        novelty=Novelty(found["familiar"], meta.familiar_from),
+        familiar_from=meta.familiar_from,
         report=meta.report,
     )
 

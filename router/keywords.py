@@ -29,8 +29,7 @@ def repeated(samples: Sequence[str], min_repeats: int) -> dict[str, int]:
 
 def strange(vocabulary: Vocabulary, keywords: Mapping[str, int]) -> tuple[str, ...]:
     """The keywords that are no skill's name: these have to be embedded."""
-    known = _by_name(vocabulary)
-    return tuple(word for word in keywords if word not in known)
+    return tuple(word for word in keywords if word not in vocabulary.by_words)
 
 
 def named_skills(
@@ -47,9 +46,9 @@ def named_skills(
         vectors: embedding [D], of length 1, of each keyword of `strange`.
         floor: least cosine between a strange keyword and a skill's name.
     """
-    known, votes, unknown = _by_name(vocabulary), Counter[str](), []
+    votes, unknown = Counter[str](), []
     for word, count in keywords.items():
-        skill = known.get(word) or _nearest(vocabulary, vectors[word], floor)
+        skill = vocabulary.by_words.get(word) or _nearest(vocabulary, vectors[word], floor)
         if skill is None:
             unknown.append(word)
         else:
@@ -59,10 +58,6 @@ def named_skills(
     return SkillScores(
         weights={skill: count / total for skill, count in kept}, source="keywords", unknown=tuple(unknown)
     )
-
-
-def _by_name(vocabulary: Vocabulary) -> dict[str, str]:
-    return {" ".join(name.replace("_", " ").casefold().split()): name for name in vocabulary.names}
 
 
 def _nearest(vocabulary: Vocabulary, vector: NDArray[np.float32], floor: float) -> str | None:

@@ -1,6 +1,6 @@
 """The journey of one query, in order. The only file that knows the order; each step is decided elsewhere.
 
-    decide:  filter -> embed (and keywords) -> skills -> classify -> recruit -> rank -> plan
+    decide:  filter -> embed (and keywords) -> classify -> skills -> recruit -> rank -> plan
     answer:  dispatch -> aggregate        (whole answers; several experts)
     relay:   dispatch, passed through     (one expert, streamed)
 
@@ -192,8 +192,10 @@ class Pipeline:
         if excluded.keys() >= set(allowed):
             raise nobody(excluded)
         vector, named = await self._read(query, policy)
-        skills, asides = await self._skills(vector, named)
-        categories = classify(know.fitted.classifier, know.fitted.novelty, vector, routing.min_confidence)
+        fitted, cosines = know.fitted, know.fitted.vocabulary.cosines(vector)
+        familiarity = float(cosines.max())
+        categories = classify(fitted.classifier, vector, familiarity, fitted.familiar_from, routing.min_confidence)
+        skills, asides = await self._skills(cosines, named)
         found = candidates(
             allowed,
             know.profiles,
@@ -208,8 +210,7 @@ class Pipeline:
             found,
             policy.recruit,
             know.profiles,
-            categories,
-            skills,
+            categories.category,
             strength=routing.prior_strength,
             seed=query.request_id,
         )
@@ -243,11 +244,11 @@ class Pipeline:
         return replace(leg, choices=leg.choices[: keywords.samples]) if isinstance(leg, Reply) else leg
 
     async def _skills(
-        self, vector: NDArray[np.float32], named: Reply | Failure | None
+        self, cosines: NDArray[np.float32], named: Reply | Failure | None
     ) -> tuple[SkillScores, tuple[Reply | Failure, ...]]:
         """By the keywords where they name known skills, else by embedding; with the keyword expert's leg."""
         vocabulary, routing = self._knowledge.fitted.vocabulary, self._knowledge.config.routing
-        nearest = infer(vocabulary, vector, routing.skill_floor, routing.max_skills)
+        nearest = infer(vocabulary, cosines, routing.skill_floor, routing.max_skills)
         if named is None or routing.keywords is None:
             return nearest, ()
         if isinstance(named, Failure):

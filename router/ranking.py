@@ -20,8 +20,8 @@ from random import Random
 
 from router.config import Recruitment
 from router.profiles import Profile, Profiles
-from router.records import Candidate, CategoryScores, SkillScores
-from router.recruit import pool_mean, predict
+from router.records import Candidate
+from router.recruit import pool_mean
 
 TEMPERATURE = 0.5  # Symbolic-MoE's
 
@@ -30,8 +30,7 @@ def ranked(
     candidates: Sequence[Candidate],
     method: Recruitment,
     profiles: Profiles,
-    categories: CategoryScores,
-    skills: SkillScores,
+    category: str,
     *,
     strength: float,
     seed: str,
@@ -41,49 +40,43 @@ def ranked(
     Equal ones go by price, then by name.
 
     Args:
+        category: the one acted on.
         strength: observations that the prior of a shrunken rate counts as.
         seed: what breaks chance, the request's id.
     """
     rng = Random(seed)  # drawn from in the order of the candidates, excluded or not
     if method == "symbolic":
-        weights = symbolic_weights(candidates, profiles, categories, skills, strength)
+        weights = symbolic_weights(candidates, profiles)
         return _sampled(_scored(candidates, _softmax(weights, TEMPERATURE)), rng)
     if method == "predicted":
         scores = {c.expert: c.p_correct for c in candidates}
     elif method == "random":
         scores = {c.expert: rng.random() for c in candidates}
     else:
-        mean, category = pool_mean(profiles), categories.category if method == "category" else None
-        scores = {c.expert: _rate(profiles.experts.get(c.expert), category, mean, strength) for c in candidates}
+        mean, within = pool_mean(profiles), category if method == "category" else None
+        scores = {c.expert: _rate(profiles.experts.get(c.expert), within, mean, strength) for c in candidates}
     found = _scored(candidates, scores)
     return tuple(sorted(found, key=lambda c: (c.excluded is not None, -c.score, c.usd_per_query, c.expert)))
 
 
-def symbolic_weights(
-    candidates: Sequence[Candidate],
-    profiles: Profiles,
-    categories: CategoryScores,
-    skills: SkillScores,
-    strength: float,
-) -> dict[str, float]:
+def symbolic_weights(candidates: Sequence[Candidate], profiles: Profiles) -> dict[str, float]:
     """Expert -> w = gamma * S for the candidates that are not excluded.
 
     S is the score of the question's skills: the number of their calibration questions answered right less those
-    answered wrong, here of as many answers at the shrunken rate, so that luck on few questions counts little. Where
-    nobody was measured on the skills, or none is known, the categories' questions take their place. gamma is the
-    expert's share of the pool's right answers: the paper's share of net scores is negative for an expert that is wrong
-    more often than right, and would reward it for skills it lacks.
+    answered wrong, here of as many answers at the predicted, shrunken rate, so that luck on few questions counts
+    little. Where nobody was measured on the skills, or none is known, the categories' questions take their place.
+    gamma is the expert's share of the pool's right answers: the paper's share of net scores is negative for an expert
+    that is wrong more often than right, and would reward it for skills it lacks.
     """
-    mean = pool_mean(profiles)
-    measured = {c.expert: profiles.experts[c.expert] for c in candidates if c.expert in profiles.experts}
-    known = {e: predict(profile, mean, categories, skills, strength) for e, profile in measured.items()}
-    if any(prediction.evidence == "skill" for prediction in known.values()):
-        known = {e: prediction for e, prediction in known.items() if prediction.evidence == "skill"}
-    pool_right = max(1, sum(profile.overall.right for profile in measured.values()))
-    weights = {c.expert: 0.0 for c in candidates if c.excluded is None}
-    for expert in weights.keys() & known.keys():
-        p, asked, _ = known[expert]
-        weights[expert] = measured[expert].overall.right / pool_right * asked * (2 * p - 1)
+    level = "skill" if any(c.evidence == "skill" for c in candidates) else None
+    pool_right = sum(profiles.experts[c.expert].overall.right for c in candidates if c.expert in profiles.experts)
+    weights = {}
+    for c in candidates:
+        if c.excluded is not None:
+            continue
+        speaks = c.expert in profiles.experts and level in (None, c.evidence)
+        gamma = profiles.experts[c.expert].overall.right / max(1, pool_right) if speaks else 0.0
+        weights[c.expert] = gamma * c.observations * (2 * c.p_correct - 1)
     return weights
 
 

@@ -8,10 +8,12 @@ nothing counts: an unknown skill is shown as unknown.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experts.prompts import in_words
 from router.records import SkillScores
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 SHARPNESS = 20.0  # softmax inverse temperature over cosines: 0.05 apart weighs e:1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """Known skills, in the order of `names`.
 
@@ -33,14 +35,22 @@ class Vocabulary:
     centroids: NDArray[np.float32]
     name_vectors: NDArray[np.float32]
 
+    @cached_property
+    def by_words(self) -> dict[str, str]:
+        """A skill's name as a keyword is written -> the name."""
+        return {in_words(name).casefold(): name for name in self.names}
 
-def infer(vocabulary: Vocabulary, vector: NDArray[np.float32], floor: float, max_skills: int) -> SkillScores:
+    def cosines(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embedding [D], or embeddings [N, D], of length 1 -> cosines to the centroids, [S] or [N, S]."""
+        return vector @ self.centroids.T
+
+
+def infer(vocabulary: Vocabulary, cosines: NDArray[np.float32], floor: float, max_skills: int) -> SkillScores:
     """The up to `max_skills` nearest skills with cosine >= `floor`, weighted by softmax of their cosines.
 
     Args:
-        vector: the question's embedding [D], of length 1.
+        cosines: [S], the question's to the centroids (`Vocabulary.cosines`).
     """
-    cosines = vocabulary.centroids @ vector
     order = np.argsort(-cosines, kind="stable")[:max_skills]
     nearest = (vocabulary.names[order[0]], float(cosines[order[0]]))
     kept = [int(i) for i in order if cosines[i] >= floor]

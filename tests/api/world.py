@@ -17,7 +17,7 @@ import numpy as np
 from experts.prompts import keywords_prompt
 from experts.recorded_book import Behaviour
 from router.api.app import build_app
-from router.classify import Classifier, Novelty
+from router.classify import Classifier
 from router.config import Config
 from router.fitted import Fitted
 from router.profiles import Count, Profile, Profiles
@@ -108,7 +108,7 @@ def fitted() -> Fitted:
             temperature=1.0,
         ),
         vocabulary=Vocabulary(("addition", "authors"), known, known),
-        novelty=Novelty(known, familiar_from=0.5),
+        familiar_from=0.5,
         report={},
     )
 

@@ -81,7 +81,7 @@ def test_a_skills_centroid_is_the_mean_direction_of_its_questions() -> None:
     assert vocabulary.names == ("dates", "products", "sums", "words")
     mean = embed([q.question for q in questions({"sums": "math"})]).mean(axis=0)
     np.testing.assert_allclose(vocabulary.centroids[2], mean / np.linalg.norm(mean), atol=1e-6)
-    scores = infer(vocabulary, embed(["words 99"])[0], floor=0.5, max_skills=1)
+    scores = infer(vocabulary, vocabulary.cosines(embed(["words 99"])[0]), floor=0.5, max_skills=1)
     assert list(scores.weights) == ["words"]
 
 
@@ -122,7 +122,7 @@ def test_few_known_questions_abstain_and_foreign_ones_do() -> None:
     assert fitted.report["cross_validated"]["abstained"]["share"]["value"] <= KNOWN_ABSTAIN
     assert fitted.report["foreign"]["questions"] == 3
     assert fitted.report["foreign"]["unfamiliar"] == 1.0
-    assert 0.5 < fitted.novelty.familiar_from < 1
+    assert 0.5 < fitted.familiar_from < 1
 
 
 def test_a_test_file_is_only_asked() -> None:
@@ -130,7 +130,7 @@ def test_a_test_file_is_only_asked() -> None:
     test = questions({"sums": "math"}, wordings=12)
     plain, tested = fit(questions(FOUR), Cloud(0.1)), fit(questions(FOUR), Cloud(0.1), test=test)
     np.testing.assert_array_equal(plain.classifier.weights, tested.classifier.weights)
-    assert plain.novelty.familiar_from == tested.novelty.familiar_from
+    assert plain.familiar_from == tested.familiar_from
     assert tested.report["test"]["questions"] == 24
     assert tested.report["test"]["questions_of_wordings_fitted_on"] == 20
     assert tested.report["test"]["category_accuracy"]["value"] == 1.0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experts.intervals import wilson
-from router.classify import Classifier, Novelty
+from router.classify import Classifier
 from router.fit_report import (
     Scored,
     abstained,
@@ -20,6 +20,7 @@ from router.fit_report import (
     most_confused,
     reliability,
 )
+from router.skills import Vocabulary
 
 # Four questions of two categories: right at 0.9, right at 0.6, wrong at 0.8, right at 0.7.
 FOUR = Scored(
@@ -119,7 +120,7 @@ def test_foreign_questions_are_counted_by_reason() -> None:
     classifier = Classifier(
         ("a", "b"), np.array([[4, 4], [0, 0]], dtype=np.float32), np.zeros(2, dtype=np.float32), 1.0
     )
-    novelty = Novelty(np.array([[1, 0]], dtype=np.float32), familiar_from=0.5)
+    known = np.array([[1, 0]], dtype=np.float32)
     vectors = np.array([[0, 1], [1, 0], [0.8, -0.6]], dtype=np.float32)
-    found = foreign(classifier, novelty, vectors, 0.9)
+    found = foreign(classifier, Vocabulary(("x",), known, known), vectors, 0.5, 0.9)
     assert (found["questions"], found["unfamiliar"], found["unsure"]) == (3, 0.3333, 0.3333)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from router.classify import Classifier, Novelty
+from router.classify import Classifier
 from router.fitted import Fitted
 from router.skills import Vocabulary
 
@@ -28,13 +28,12 @@ def fitted() -> Fitted:
     weights, bias = rng.normal(size=(2, 3)).astype(np.float32), np.array([0.5, -0.5], dtype=np.float32)
     centroids = np.array([[1, 0, 0]], dtype=np.float32)
     vocabulary = Vocabulary(("s",), centroids, name_vectors=centroids[:, ::-1].copy())
-    classifier, novelty = Classifier(("a", "b"), weights, bias, 1.5), Novelty(np.eye(3, dtype=np.float32)[:2], 0.25)
-    return Fitted("minilm", classifier, vocabulary, novelty, {"x": 1})
+    return Fitted("minilm", Classifier(("a", "b"), weights, bias, 1.5), vocabulary, 0.25, {"x": 1})
 
 
 def write_arrays(path: Path, **changes: Any) -> None:
     """A fitted file with other contents than `save` writes."""
-    shapes = {"weights": (2, 3), "bias": (2,), "centroids": (1, 3), "name_vectors": (1, 3), "familiar": (1, 3)}
+    shapes = {"weights": (2, 3), "bias": (2,), "centroids": (1, 3), "name_vectors": (1, 3)}
     arrays: dict[str, Any] = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
     arrays |= {"meta": np.array(json.dumps(META))} | changes
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
@@ -59,8 +58,7 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(found.classifier.bias, made.classifier.bias)
     np.testing.assert_array_equal(found.vocabulary.centroids, made.vocabulary.centroids)
     np.testing.assert_array_equal(found.vocabulary.name_vectors, made.vocabulary.name_vectors)
-    np.testing.assert_array_equal(found.novelty.centroids, made.novelty.centroids)
-    assert found.novelty.familiar_from == 0.25
+    assert found.familiar_from == 0.25
 
 
 def test_a_missing_file_says_what_to_run(tmp_path: Path) -> None:
@@ -110,14 +108,14 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, number: int) -> Non
         lambda p: write_arrays(p, weights=np.zeros((2, 3))),
         lambda p: write_arrays(p, centroids=np.zeros((2, 3), dtype=np.float32)),
         lambda p: write_arrays(p, name_vectors=np.zeros((1, 4), dtype=np.float32)),
-        lambda p: write_arrays(p, familiar=np.zeros((0, 3), dtype=np.float32)),
-        lambda p: write_arrays(p, familiar=None),
+        lambda p: write_arrays(p, name_vectors=None),
+        lambda p: write_arrays(p, meta=np.array(json.dumps({k: v for k, v in META.items() if k != "familiar_from"}))),
     ],
     ids=[
         "empty", "text", "half a zip", "a folder", "a pickle", "one array", "no bias", "meta is a list",
         "meta is no JSON", "meta lacks keys", "an array of objects", "weights of three labels",
         "weights of one row", "weights that are none", "weights of float64", "two centroids",
-        "names of other dimensions", "nothing familiar", "no novelty",
+        "names of other dimensions", "no names", "no limit of the familiar",
     ],
 )  # fmt: skip
 def test_another_file_is_refused_by_name(tmp_path: Path, write: Callable[[Path], Any]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from experts.zoo.tasks import SKILLS, generate
@@ -14,6 +16,9 @@ from router.embedders import InBatches, open_embedder
 from router.fitted import Fitted
 from router.questions import read_texts
 from router.records import CategoryScores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
 Ask = Callable[[Sequence[str]], list[CategoryScores]]
@@ -25,7 +30,12 @@ def ask() -> Ask:
     routing = load(CONFIGS / "quickstart.yaml").routing
     embed = InBatches(open_embedder(routing.embedder))
     fitted = Fitted.load(Path(routing.fitted), routing.embedder.model)
-    return lambda texts: [classify(fitted.classifier, fitted.novelty, v, routing.min_confidence) for v in embed(texts)]
+
+    def scores(vector: NDArray[np.float32]) -> CategoryScores:
+        nearest = float(fitted.vocabulary.cosines(vector).max())
+        return classify(fitted.classifier, vector, nearest, fitted.familiar_from, routing.min_confidence)
+
+    return lambda texts: [scores(vector) for vector in embed(texts)]
 
 
 def test_foreign_questions_go_to_general(ask: Ask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from router.config import Recruitment
 from router.profiles import Count, Profile, Profiles
 from router.ranking import ranked, symbolic_weights
-from router.records import Candidate, SkillScores
+from router.records import Candidate, CategoryScores, SkillScores
+from router.recruit import candidates
 from tests.unit.make import candidate, categories
 
 MATH = categories({"math": 0.9, "text": 0.1})
@@ -39,11 +41,30 @@ POOL = Profiles(experts={"ada": profile(9, 12, 20), "bob": profile(5, 16, 24), "
 EXPERTS = [candidate("ada", 0.8), candidate("bob", 0.6), candidate("cy", 0.7)]
 
 
-def order(method: Recruitment, experts: list[Candidate] = EXPERTS, seed: str = "req", **more: object) -> list[str]:
+def order(
+    method: Recruitment, experts: Sequence[Candidate] = EXPERTS, seed: str = "req", category: str = "math"
+) -> list[str]:
     """The experts' names as ranked."""
-    known: dict[str, object] = {"categories": MATH, "skills": SUMS} | more
-    found = ranked(experts, method, POOL, strength=1e-9, seed=seed, **known)  # type: ignore[arg-type]  # of records
+    found = ranked(experts, method, POOL, category, strength=1e-9, seed=seed)
     return [c.expert for c in found]
+
+
+def weights(
+    pool: Profiles = POOL, *more: str, skills: SkillScores = SUMS, scores: CategoryScores = MATH, strength: float = 1e-9
+) -> dict[str, float]:
+    """Symbolic-MoE's weights of the pool's experts (and of `more`), from what stage 2b says of them."""
+    names = (*pool.experts, *more)
+    found = candidates(
+        names,
+        pool,
+        scores,
+        skills,
+        strength=strength,
+        usd_per_token=dict.fromkeys(names, (0.0, 0.0)),
+        prompt_tokens=1,
+        excluded={},
+    )
+    return symbolic_weights(found, pool)
 
 
 @pytest.mark.parametrize(
@@ -57,53 +78,52 @@ def test_each_method_orders_by_its_own_measure(method: Recruitment, best_first: 
 
 def test_the_category_map_of_an_unknown_category_is_the_best_overall() -> None:
     """`general` was never counted: what is left is how good an expert is at everything."""
-    assert order("category", categories=categories({"math": 0.4}, confident=False)) == order("overall")
+    assert order("category", category="general") == order("overall")
 
 
 def test_symbolic_weights_by_hand() -> None:
     """w = share of the pool's right answers x net score of the skill; ada: 20/74 x (9 - 1), without shrinkage."""
-    weights = symbolic_weights(EXPERTS, POOL, MATH, SUMS, strength=1e-9)
-    assert weights == pytest.approx({"ada": 20 / 74 * 8, "bob": 0.0, "cy": 30 / 74 * 2}, abs=1e-6)
+    assert weights() == pytest.approx({"ada": 20 / 74 * 8, "bob": 0.0, "cy": 30 / 74 * 2}, abs=1e-6)
 
 
 def test_where_nobody_was_measured_on_the_skill_the_categories_speak() -> None:
     """No skill known, or one that no calibration question has: never chance in silence."""
     for skills in (SkillScores({}), SkillScores({"never asked": 1.0})):
-        weights = symbolic_weights(EXPERTS, POOL, categories({"math": 1.0}), skills, strength=1e-9)
-        assert weights == pytest.approx({"ada": 20 / 74 * 4, "bob": 24 / 74 * 12, "cy": 0.0}, abs=1e-6)
+        found = weights(skills=skills, scores=categories({"math": 1.0}))
+        assert found == pytest.approx({"ada": 20 / 74 * 4, "bob": 24 / 74 * 12, "cy": 0.0}, abs=1e-6)
 
 
 def test_who_was_never_asked_about_the_skill_has_no_score_in_it() -> None:
     """While others were: an expert without such questions weighs nothing, whatever its category says."""
     pool = Profiles(experts={**POOL.experts, "dan": profile(9, 19, 30).model_copy(update={"skills": {}})})
-    weights = symbolic_weights([*EXPERTS, candidate("dan")], pool, MATH, SUMS, strength=1e-9)
-    assert weights["dan"] == 0.0
-    assert weights["ada"] > 0
+    found = weights(pool)
+    assert found["dan"] == 0.0
+    assert found["ada"] > 0
 
 
 def test_shrinkage_pulls_a_skill_s_score_towards_the_category() -> None:
     """ada's 9 of 10 sums lean on her 12 of 20 in maths: the score falls, its sign stays."""
-    bare = symbolic_weights(EXPERTS, POOL, MATH, SUMS, strength=1e-9)["ada"]
-    shrunk = symbolic_weights(EXPERTS, POOL, MATH, SUMS, strength=10)["ada"]
+    bare = weights()["ada"]
+    shrunk = weights(strength=10)["ada"]
     assert 0 < shrunk < bare
 
 
 def test_an_expert_that_is_mostly_wrong_is_not_rewarded_for_it() -> None:
     """Wrong overall and wrong at the skill weighs less than nothing, never more."""
     pool = Profiles(experts={"good": profile(5, 10, 30), "bad": profile(1, 2, 4)})
-    weights = symbolic_weights([candidate("good"), candidate("bad")], pool, MATH, SUMS, strength=1e-9)
-    assert weights["bad"] < 0 <= weights["good"] + 1e-6
+    found = weights(pool)
+    assert found["bad"] < 0 <= found["good"] + 1e-6
 
 
 def test_an_unmeasured_expert_weighs_nothing() -> None:
     """No profile speaks for it or against it."""
-    assert symbolic_weights([candidate("new")], POOL, MATH, SUMS, strength=8)["new"] == 0.0
+    assert weights(POOL, "new", strength=8)["new"] == 0.0
 
 
 def test_sampling_follows_the_scores() -> None:
     """Over many requests an expert comes first as often as its softmax score says (within 3 standard errors)."""
     firsts = Counter(order("symbolic", seed=str(i))[0] for i in range(4000))
-    found = ranked(EXPERTS, "symbolic", POOL, MATH, SUMS, strength=1e-9, seed="0")
+    found = ranked(EXPERTS, "symbolic", POOL, "math", strength=1e-9, seed="0")
     assert sum(c.score for c in found) == pytest.approx(1.0)
     for c in found:
         error = 3 * (c.score * (1 - c.score) / 4000) ** 0.5 + 1e-3
@@ -127,7 +147,7 @@ def test_chance_is_the_request_s_own() -> None:
 def test_everybody_is_ranked_once_and_the_excluded_come_last(method: Recruitment, seed: str, out: set[str]) -> None:
     """No method samples with replacement, loses an expert, or prefers one that must not be asked."""
     experts = [candidate(name, excluded="down" if name in out else None) for name in "abc"]
-    found = ranked(experts, method, Profiles(), MATH, SUMS, strength=8, seed=seed)
+    found = ranked(experts, method, Profiles(), "math", strength=8, seed=seed)
     assert sorted(c.expert for c in found) == ["a", "b", "c"]
     assert [c.excluded is not None for c in found] == sorted(c.excluded is not None for c in found)
 
