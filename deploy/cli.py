@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.ask import ask
-from deploy.measure import profile, stale_profiles
+from deploy.measure import profile, say_stale, stale_profiles
 from deploy.show import LOCAL, AsJson, ConfigFile, Key, Url, call, err, fail, load_config, out, print_json, table
 from deploy.teach import fit
 from router.config import Config
@@ -42,8 +42,7 @@ def serve(
     unset = {e.api_key_env for e in loaded.experts.values() if e.api_key_env} - os.environ.keys()
     if unset:
         fail(f"set {', '.join(sorted(str(name) for name in unset))}: experts of {config} name it as their API key")
-    _knowledge(loaded)
-    stale_profiles(loaded)
+    say_stale(sorted(_knowledge(loaded).stale))
     raise typer.Exit(run(loaded, port, out))
 
 

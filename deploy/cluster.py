@@ -63,7 +63,7 @@ class LocalCluster:
     def __enter__(self) -> Self:
         try:
             self._start()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: what was started so far is stopped, and the error goes on
             self.stop()
             raise
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -152,6 +152,12 @@ def stale_profiles(config: Config) -> tuple[str, ...]:
     except (ValueError, OSError) as error:
         err.print(str(error), style="yellow", markup=False, soft_wrap=True)
         return ()
+    say_stale(names)
+    return names
+
+
+def say_stale(names: Sequence[str]) -> None:
+    """Warns of profiles that are of something else than what is configured now."""
     if names:
         err.print(
             f"profiles of other versions than those configured now: {', '.join(names)}; they are used until "
@@ -160,4 +166,3 @@ def stale_profiles(config: Config) -> tuple[str, ...]:
             markup=False,
             soft_wrap=True,
         )
-    return names

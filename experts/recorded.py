@@ -46,8 +46,8 @@ class RecordedExperts:
         self.legs = {model: dict.fromkeys(counts, 0) for model in book.models}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # servers take this as "not supported", also for lifespan
-            raise NotImplementedError(scope["type"])
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])  # servers take it as "not supported"
         line = Line(receive, send)
         try:
             await self._serve(scope, line)

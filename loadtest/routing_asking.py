@@ -87,7 +87,7 @@ async def ask_all(
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(connections, len(jobs))):
                         group.create_task(worker())
-            except ExceptionGroup as errors:
+            except ExceptionGroup as errors:  # a TaskGroup's wrapping: the caller is told the error itself
                 raise errors.exceptions[0] from None
     return replies
 

@@ -103,7 +103,7 @@ async def measure(
         async with asyncio.TaskGroup() as workers:
             for _ in range(concurrency):
                 workers.create_task(run.work(jobs))
-    except ExceptionGroup as group:
+    except ExceptionGroup as group:  # a TaskGroup's wrapping: the caller is told the error itself
         raise group.exceptions[0] from group
     profiles = {name: profile_of(calibration, run.answers[name]) for name in experts if name not in run.failed}
     return Measured(profiles, run.failed)

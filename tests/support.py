@@ -152,7 +152,7 @@ class Stranger:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError(scope["type"])
+            raise NotImplementedError(scope["type"])  # servers take it as "not supported"
         while (await receive()).get("more_body", False):
             pass
         known = scope["path"] == CHAT

@@ -34,7 +34,7 @@ def test_what_is_no_json_object_is_refused(world: World, raw: bytes) -> None:
     ("body", "param"),
     [
         ({"messages": [USER]}, "model"),
-        (ask(model=7), "model"),  # type: ignore[arg-type]
+        (ask(model=7), "model"),  # type: ignore[arg-type]  # as clients do
         (ask(model=""), "model"),
         (ask(model="x" * 257), "model"),
         ({"model": "auto"}, "messages"),

@@ -28,7 +28,7 @@ class Dawdler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError(scope["type"])
+            raise NotImplementedError(scope["type"])  # servers take it as "not supported"
         if scope["method"] == "POST":
             self.waiting += 1
             while (await receive())["type"] != "http.disconnect":

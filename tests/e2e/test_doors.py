@@ -118,6 +118,6 @@ def test_a_body_over_the_limit_is_refused(served: Served) -> None:
             yield big[start : start + 65536]
 
     for content in (big, pieces()):
-        response = httpx.post(f"{served.url}/v1/chat/completions", content=content, timeout=30)  # type: ignore[arg-type]
+        response = httpx.post(f"{served.url}/v1/chat/completions", content=content, timeout=30)  # type: ignore[arg-type]  # or a generator
         assert response.status_code == 413
         assert response.json()["error"]["code"] == "body_too_large"

@@ -47,7 +47,7 @@ def test_a_book_with_holes_is_refused() -> None:
     """Empty cells and negative token counts are errors of the recording, never served."""
     for row in [("q", "m", None, 1), ("q", None, "a", 1), (None, "m", "a", 1), ("q", "m", "a", -1)]:
         with pytest.raises(ValueError, match="empty cells"):
-            AnswerBook.from_rows([row])  # type: ignore[list-item]
+            AnswerBook.from_rows([row])  # type: ignore[list-item]  # a bad row is what is tested
     assert AnswerBook.from_rows([]).models == ()
 
 

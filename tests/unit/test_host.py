@@ -165,7 +165,7 @@ def client(replica: Toy, token: str | None = TOKEN) -> httpx.AsyncClient:
 async def test_a_leg_can_be_asked_for_after_its_request(replica: Toy) -> None:
     """By the id that the request carried; an unknown one is 404; the list is newest first."""
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(replica._lifespan(None))  # type: ignore[arg-type]
+        await stack.enter_async_context(replica._lifespan(None))  # type: ignore[arg-type]  # the argument is not used
         http = await stack.enter_async_context(client(replica))
         for leg in ("l-1", "l-2"):
             assert (await http.post("/v1/chat/completions", headers={"x-request-id": leg})).status_code == 200

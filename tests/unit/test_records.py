@@ -48,4 +48,4 @@ def test_a_reply_without_text_has_none(choice: dict[str, object], text: str) -> 
 def test_records_are_frozen() -> None:
     """No step changes what another step has decided."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        query().model = "other"  # type: ignore[misc]
+        query().model = "other"  # type: ignore[misc]  # frozen is what is tested
