@@ -49,12 +49,23 @@ def _show(chunk: dict[str, Any]) -> None:
         seconds, tokens = told["seconds"], told["usage"]["completion_tokens"]
         out.print(f"  [green]✓[/green] {escape(told['expert'])} answered in {seconds:.2f} s, {tokens} tokens")
     elif what == "failed":
-        out.print(f"  [red]✗[/red] {escape(told['expert'])}: {escape(told['reason'])}")
+        out.print(f"  [red]✗[/red] {escape(told['expert'])}: {escape(told['outcome'])}")
+    elif what == "cut":
+        out.print(f"  [yellow]–[/yellow] {escape(told['expert'])} was not needed any more")
     elif "answered_by" in told:
-        out.print(f"[bold]answered by[/bold] {escape(told['answered_by'])}", highlight=False)
-        for vote in (told.get("vote") or {}).get("answers", ()):
-            out.print(f"  {vote['answer']!r}: {', '.join(vote['experts'])}", markup=False)
-        out.print(f"[bold]tokens[/bold] {chunk['usage']['total_tokens']}", highlight=False)
+        _show_outcome(told, chunk["usage"]["total_tokens"])
+
+
+def _show_outcome(told: dict[str, Any], tokens: int) -> None:
+    _line("answer", f"by {told['answered_by']} ({told['aggregated']}: {told['why']})")
+    vote = told["vote"] or {"answers": [], "posterior": None}
+    for answer in vote["answers"]:
+        out.print(f"  {answer['answer']!r}: {', '.join(answer['experts'])}", markup=False)
+    if vote["posterior"] is not None:
+        _line("P(right)", f"{vote['posterior']:.2f}")
+    if missing := told.get("missing"):
+        _line("missing", ", ".join(missing), "yellow")
+    _line("spent", f"{tokens} tokens, {told['cost_usd']:.6f} USD")
 
 
 def _show_route(route: dict[str, Any]) -> None:

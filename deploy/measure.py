@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import httpx
 import typer
@@ -16,20 +18,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from deploy.show import LOCAL, ConfigFile, Key, Url, err, fail, load_config, out, table
 
 if TYPE_CHECKING:
+    from router.asking import Tally
     from router.calibration import Calibration
+    from router.collect import Collected
     from router.config import Config
     from router.journal import Journal
-    from router.profile import Measured, Tally
-    from router.profiles import Profile
+    from router.profile import Measured
+    from router.profiles import Count, Profile
+
+T = TypeVar("T")
 
 SHOWN_CATEGORIES = 2  # of each expert; the file has all
 INTERRUPTED = 130  # a shell's code for an end by Ctrl-C
+PER_SKILL = 10  # questions on which aggregators are measured: each costs several requests
 
 
-def profile(
+def profile(  # noqa: PLR0913  # one argument for each option of the command
     config: ConfigFile,
+    *,
     questions: Annotated[Path, typer.Option(help="Labelled questions with answers (JSONL or parquet).")],
     experts: Annotated[str, typer.Option(help="Only these, as in math,text.", show_default="all that answer")] = "",
+    aggregators: Annotated[
+        bool, typer.Option("--aggregators", help="Measure who aggregates best: one right response, two wrong ones.")
+    ] = False,
+    per_skill: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --aggregators: questions of each skill.", show_default=str(PER_SKILL)),
+    ] = None,
     url: Url = LOCAL,
     api_key: Key = "",
     concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests under way, over all experts.")] = 32,
@@ -42,61 +57,121 @@ def profile(
     from router.profiles import Profiles
     from router.questions import read
 
+    if per_skill is not None and not aggregators:
+        fail("--per-skill: goes with --aggregators; without it every question is asked")
     loaded = load_config(config)
     target = Path(loaded.routing.profiles)
-    names = _chosen(loaded, experts)
+    names = _chosen(loaded, experts, aggregators)
     try:
         known = Profiles.load(target)
         calibration = Calibration(read(questions), max_tokens)
-        with open_journal(partial_path(target), restart) as journal:
-            measured = _measured(calibration, names, journal, (url, api_key, concurrency))
+        with open_journal(partial_path(target, "aggregators" if aggregators else ""), restart) as journal:
+            asking = _Asking(url, api_key, concurrency, journal)
+            if aggregators:
+                work = _aggregators(asking, loaded, calibration, names, per_skill or PER_SKILL)
+                measured, note = _until_done(work, journal)
+                updated = known.updated_aggregators(measured.profiles)
+            else:
+                measured, note = _until_done(_answers(asking, calibration, names), journal), ""
+                updated = known.updated(measured.profiles)
             if measured.profiles:
-                known.updated(measured.profiles).save(target)
+                updated.save(target)
             if not measured.failed:
                 journal.close_for(set(names))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"{url}: {error}. Is a symposium served there? (`symposium serve`, or --url)")
     except (ValueError, OSError) as error:
         fail(str(error))
-    _print_result(measured, target)
+    _print_result(measured, target, note)
     raise typer.Exit(1 if measured.failed else 0)
 
 
-def _chosen(config: Config, wanted: str) -> list[str]:
-    """The experts to ask: those that answer questions, or some of them."""
-    able = [name for name, expert in config.experts.items() if expert.part == "answers"]
+def _chosen(config: Config, wanted: str, aggregators: bool) -> list[str]:
+    """The experts to measure: all that answer questions, and at aggregating those made for it too; or some of them."""
+    parts, do = (("aggregator", "answers"), "aggregates or answers") if aggregators else (("answers",), "answers")
+    able = [name for part in parts for name, expert in config.experts.items() if expert.part == part]
     names = list(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
     if unknown := [name for name in names if name not in able]:
-        fail(f"--experts: no expert that answers questions: {', '.join(unknown)}; there are {', '.join(able)}")
+        fail(f"--experts: no expert that {do} questions: {', '.join(unknown)}; there are {', '.join(able)}")
     return names or able
 
 
-def _measured(
-    calibration: Calibration, names: list[str], journal: Journal, symposium: tuple[str, str, int]
-) -> Measured:
-    from router.profile import connect, measure
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Who is asked over how many connections, and where what was said is kept."""
 
-    async def run(show: Callable[[str, Tally], None]) -> Measured:
-        async with connect(*symposium) as client:
-            return await measure(client, calibration, names, journal, show, concurrency=symposium[2])
+    url: str
+    api_key: str
+    concurrency: int
+    journal: Journal
 
+
+async def _answers(asking: _Asking, calibration: Calibration, names: list[str], panels: bool = False) -> Measured:
+    """Args: panels: whether experts are asked to aggregate; a panel that an expert cannot read is a wrong answer."""
+    from router.asking import connect
+    from router.profile import measure
+
+    at_once = asking.concurrency
+    async with connect(asking.url, asking.api_key, at_once) as client:
+        with _bars(err, "right") as show:
+            return await measure(
+                client, calibration, names, asking.journal, show, concurrency=at_once, too_long_is_wrong=panels
+            )
+
+
+async def _aggregators(
+    asking: _Asking, config: Config, calibration: Calibration, names: list[str], per_skill: int
+) -> tuple[Measured, str]:
+    """The candidates, and what they are to be compared with.
+
+    Raises ValueError when no question has one right and two wrong responses.
+    """
+    from router.panels import CHANCE, panels, sample
+
+    asked = sample(calibration, per_skill)
+    collected = await _responses(asking, asked, config.answering)
+    for name, why in collected.failed.items():
+        err.print(f"no responses of {name}: {why}", style="yellow", markup=False, soft_wrap=True)
+    found, total = len(collected.triples), len(asked.by_key)
+    if not found:
+        raise ValueError(
+            f"none of {total} questions got one right and two different wrong responses, so nobody can be measured at "
+            "aggregating them; use more questions (--per-skill), or harder ones"
+        )
+    chosen = panels(asked, collected.triples, config.convening.max_chars)
+    return await _answers(asking, chosen, names, panels=True), (
+        f"{found} questions with one right and two wrong responses each: by chance {CHANCE:.0%} would be right; "
+        f"{total - found} of {total} questions got no such responses and were left out"
+    )
+
+
+async def _responses(asking: _Asking, calibration: Calibration, names: Sequence[str]) -> Collected:
+    from router.asking import connect
+    from router.collect import collect
+
+    async with connect(asking.url, asking.api_key, asking.concurrency) as client:
+        with _bars(err, "with one right and two wrong") as show:
+            told = partial(show, "responses")
+            return await collect(client, calibration, names, asking.journal, told, concurrency=asking.concurrency)
+
+
+def _until_done(work: Coroutine[None, None, T], journal: Journal) -> T:
     try:
-        with _bars(err) as show:
-            return asyncio.run(run(show))
+        return asyncio.run(work)
     except KeyboardInterrupt:
         err.print(f"stopped; the answers so far are in {journal.path}; the same command goes on", markup=False)
         raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager
-def _bars(console: Console) -> Iterator[Callable[[str, Tally], None]]:
-    """A bar for each expert: answers of all questions, and how many are right so far."""
+def _bars(console: Console, counted: str) -> Iterator[Callable[[str, Tally], None]]:
+    """A bar for each expert: answers of all questions, and how many are right (or what else is `counted`) so far."""
     tasks: dict[str, TaskID] = {}
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[right]} right"),
+        TextColumn(f"{{task.fields[right]}} {counted}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bars:
@@ -113,10 +188,13 @@ def _bars(console: Console) -> Iterator[Callable[[str, Tally], None]]:
         yield show
 
 
-def _print_result(measured: Measured, target: Path) -> None:
+def _print_result(measured: Measured, target: Path, note: str) -> None:
     if measured.profiles:
-        rows = [_row(name, found) for name, found in measured.profiles.items()]
+        best_first = sorted(measured.profiles.items(), key=lambda item: -_share(item[1].overall))
+        rows = [_row(name, found) for name, found in best_first]
         out.print(table("", ["expert", "right / asked", "best at", "tokens", "version"], rows))
+        if note:
+            out.print(note, markup=False, soft_wrap=True)
         engines = sorted({found.engine_version for found in measured.profiles.values()})
         out.print(f"engines: {', '.join(engines)}", markup=False, soft_wrap=True)
         out.print(f"written to {target}; restart to use it", markup=False, soft_wrap=True)
@@ -127,41 +205,48 @@ def _print_result(measured: Measured, target: Path) -> None:
 
 
 def _row(name: str, found: Profile) -> tuple[str, ...]:
-    rates = {category: count.right / count.asked for category, count in found.categories.items()}
+    rates = {category: _share(count) for category, count in found.categories.items()}
     best = sorted(rates, key=lambda category: -rates[category])[:SHOWN_CATEGORIES]
     return (
         name,
-        f"{found.overall.right}/{found.overall.asked}",
+        f"{found.overall.right}/{found.overall.asked} ({_share(found.overall):.0%})",
         ", ".join(f"{category} {rates[category]:.0%}" for category in best),
         f"{found.mean_output_tokens:.1f}",
         found.expert_version,
     )
 
 
+def _share(count: Count) -> float:
+    return count.right / count.asked
+
+
 def stale_profiles(config: Config) -> tuple[str, ...]:
-    """Experts whose profile is of something else than what is configured now; said, too.
+    """Experts whose profile, as expert or as aggregator, is of something else than what is configured now; said, too.
 
     A profile file that cannot be used is said as well, and is for `symposium serve` to refuse.
     """
     from experts.version import expert_versions
-    from router.profiles import Profiles, stale
+    from router.profiles import Profiles, stale, stale_aggregators
 
     try:
         known = Profiles.load(Path(config.routing.profiles))
-        names = stale(known, expert_versions(config.experts, config.engines))
+        versions = expert_versions(config.experts, config.engines)
     except (ValueError, OSError) as error:
         err.print(str(error), style="yellow", markup=False, soft_wrap=True)
         return ()
-    say_stale(names)
-    return names
+    answering, aggregating = stale(known, versions), stale_aggregators(known, versions)
+    say_stale(answering)
+    say_stale(aggregating, aggregators=True)
+    return tuple(dict.fromkeys((*answering, *aggregating)))
 
 
-def say_stale(names: Sequence[str]) -> None:
+def say_stale(names: Sequence[str], aggregators: bool = False) -> None:
     """Warns of profiles that are of something else than what is configured now."""
     if names:
+        what, option = ("profiles as aggregators", "--aggregators ") if aggregators else ("profiles", "")
         err.print(
-            f"profiles of other versions than those configured now: {', '.join(names)}; they are used until "
-            f"`symposium profile --experts {','.join(names)}` has measured anew",
+            f"{what} of other versions than those configured now: {', '.join(names)}; they are used until "
+            f"`symposium profile {option}--experts {','.join(names)}` has measured anew",
             style="yellow",
             markup=False,
             soft_wrap=True,

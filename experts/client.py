@@ -1,7 +1,7 @@
 """Calling one expert over HTTP: the only place that knows the HTTP library. No routing, no Ray.
 
-One contract for every expert, wherever it lives: OpenAI's `/v1/chat/completions`. A leg is one call; it
-has an id of ours (sent as `x-request-id`), limits of its own, and it is truly aborted when its task is
+One contract for every expert, wherever it lives: OpenAI's `/v1/chat/completions` and `/v1/completions`. A leg is one
+call; it has an id of ours (sent as `x-request-id`), limits of its own, and it is truly aborted when its task is
 cancelled: the socket is closed, which the engine's host takes as the end of the leg.
 """
 
@@ -22,6 +22,7 @@ from experts.sse import OversizedEvent, SSEParser
 
 JsonObject = dict[str, Any]
 CHAT = "/chat/completions"
+COMPLETIONS = "/completions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,9 @@ class ExpertClient:
             raise ExpertBroken(endpoint.expert, "the answer has no choices with a message")
         return answer
 
-    async def stream(self, endpoint: Endpoint, body: JsonObject, leg_id: str) -> AsyncGenerator[JsonObject, None]:
+    async def stream(
+        self, endpoint: Endpoint, body: JsonObject, leg_id: str, path: str = CHAT
+    ) -> AsyncGenerator[JsonObject, None]:
         """The answer's chunks as they come, without the closing `[DONE]`; usage is always asked for.
 
         Closing the generator before its end aborts the leg.
@@ -93,7 +96,7 @@ class ExpertClient:
         started = clock()
         options = {"include_usage": True} | ({"continuous_usage_stats": True} if endpoint.hosted else {})
         async with _limit(endpoint, "first token", limits.first_byte_s):
-            response = await self._post(endpoint, body | {"stream": True, "stream_options": options}, leg_id)
+            response = await self._post(endpoint, body | {"stream": True, "stream_options": options}, leg_id, path)
         try:
             events = _events(endpoint, response)
             phase, limit_s = "first token", limits.first_byte_s
@@ -140,12 +143,14 @@ class ExpertClient:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError):  # ValueError: a key no header can carry
             return False
 
-    async def _post(self, endpoint: Endpoint, body: JsonObject, leg_id: str) -> aiohttp.ClientResponse:
+    async def _post(
+        self, endpoint: Endpoint, body: JsonObject, leg_id: str, path: str = CHAT
+    ) -> aiohttp.ClientResponse:
         headers = {"content-type": "application/json", "x-request-id": leg_id, **endpoint.headers}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=endpoint.limits.connect_s)
         with _translated(endpoint):
             response = await self._session.post(
-                endpoint.base_url + CHAT,
+                endpoint.base_url + path,
                 data=orjson.dumps(body | {"model": endpoint.model}),
                 headers=headers,
                 timeout=timeout,

@@ -28,22 +28,30 @@ from experts.recorded_book import AnswerBook, Behaviour
 from experts.recorded_chat import Chat, Refusal
 from experts.recorded_leg import ConnectionDropped, Leg, Line
 
+BEHAVIOURS = TypeAdapter(dict[str, Behaviour])  # by model; "*" for all others
+
 
 class RecordedExperts:
     """The ASGI application. `legs`: per model, counts where started = running + finished + failed + aborted.
 
     finished: answered whole; failed: ended by its behaviour; aborted: the client, or this server, went first.
+    PUT /internal/behaviours takes JSON of the same form as the file, so that a fault can begin and end at run time.
     """
 
     def __init__(self, book: AnswerBook, behaviours: Mapping[str, Behaviour], api_key: str | None) -> None:
-        if unknown := set(behaviours) - {*book.models, "*"}:
-            raise ValueError(f"behaviours of models that are not in the book: {', '.join(sorted(unknown))}")
-        usual = behaviours.get("*", Behaviour())
-        self._book, self._behaviours = book, {model: behaviours.get(model, usual) for model in book.models}
+        self._book = book
+        self._behaviours = self._of_each(behaviours)
         self._key = None if api_key is None else f"Bearer {api_key}".encode()
         self._numbers = count(1)
         counts = ("started", "running", "finished", "failed", "aborted", "output_tokens")
         self.legs = {model: dict.fromkeys(counts, 0) for model in book.models}
+
+    def _of_each(self, behaviours: Mapping[str, Behaviour]) -> dict[str, Behaviour]:
+        """Raises ValueError for a model that is not in the book."""
+        if unknown := set(behaviours) - {*self._book.models, "*"}:
+            raise ValueError(f"behaviours of models that are not in the book: {', '.join(sorted(unknown))}")
+        usual = behaviours.get("*", Behaviour())
+        return {model: behaviours.get(model, usual) for model in self._book.models}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,10 +72,22 @@ class RecordedExperts:
             self._authorise(scope)
         if (method, path) == ("POST", "/v1/chat/completions"):
             await self._chat(line)
+        elif (method, path) == ("PUT", "/internal/behaviours"):
+            await self._behave(line)
         elif method == "GET" and (page := self._pages().get(path)):
             await line.reply(200, orjson.dumps(page))
         else:
             raise Refusal(404, f"there is no {method} {path}")
+
+    async def _behave(self, line: Line) -> None:
+        """All behaviours anew, as at the start: a model that is not named gets that of "*", else none. Legs that
+        run keep theirs.
+        """
+        try:
+            self._behaviours = self._of_each(BEHAVIOURS.validate_json(await line.body()))
+        except ValueError as error:
+            raise Refusal(400, str(error)) from None
+        await line.reply(200, b"{}")
 
     def _pages(self) -> dict[str, object]:
         about = {"object": "model", "created": 0, "owned_by": "recorded"}
@@ -116,7 +136,7 @@ def main() -> None:
     try:
         book = AnswerBook.from_parquet(args.book, dict(pair.split("=", 1) for pair in args.column))
         written = yaml.safe_load(args.behaviours.read_text()) if args.behaviours else None
-        behaviours = TypeAdapter(dict[str, Behaviour]).validate_python(written or {})
+        behaviours = BEHAVIOURS.validate_python(written or {})
         app = build_app(book, behaviours, api_key=os.environ[args.api_key_env] if args.api_key_env else None)
     except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
         parser.error(f"{type(error).__name__}: {error}")

@@ -13,15 +13,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from experts.spec import Spec
+from router.answers import extract
 from router.profiles import Count, Profile
 from router.questions import LabelledQuestion
-from router.vote import extract
 
 UNKNOWN = "unknown"  # version of an engine that names none
 
 
 class Graded(Spec):
-    """One answer of one expert. `question` is its key, `engine_version` what the server calls itself."""
+    """One answer of one expert.
+
+    Attributes:
+        engine_version: what the server calls itself; empty where none was asked.
+        question: its key.
+        text: what was said, where it will be read again.
+    """
 
     expert: str
     expert_version: str
@@ -29,6 +35,7 @@ class Graded(Spec):
     question: str
     right: bool
     output_tokens: int
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def profile_of(calibration: Calibration, answers: Mapping[str, Graded]) -> Profi
     given = [answers[key] for key in calibration.keys]
     return Profile(
         expert_version=given[0].expert_version,
-        engine_version=", ".join(sorted({answer.engine_version for answer in given})),
+        engine_version=", ".join(sorted({answer.engine_version for answer in given} - {""})) or UNKNOWN,
         questions=calibration.digest,
         overall=overall,
         categories=categories,

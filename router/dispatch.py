@@ -1,253 +1,251 @@
-"""The async shell around calling experts: fan-out, one replacement before the first byte, abort, settlement.
+"""The async shell around calling experts: waves, one replacement, hedges, and the abort of what is not needed.
 
-Decides nothing about routing: who is asked and who may step in stands in the plan. Every leg ends with a
-`LegEnded` and a `LegSettled` event, also when the client has gone: settling runs on its own.
+Decides nothing about routing: who is asked and who may step in stands in the plan; when enough was heard, and when the
+next wave is asked, is told by the pure rule that is passed in. Each expert is asked at most once per request, so there
+are no loops by construction.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import count
 
-from experts.client import Endpoint, ExpertClient
-from experts.errors import ExpertBroken, ExpertError, ExpertTimeout
-from router.events import Emit, LegEnded, LegSettled
-from router.records import Failure, JsonObject, Plan, Reply, Usage
-from router.watch import Watch
+from experts.errors import ExpertError
+from router.events import Emit, Extra
+from router.health import Health
+from router.legs import Call, Leg, Legs
+from router.records import Failure, JsonObject, Move, Plan, Reply, Standing
+from router.records import Leg as Outcome
 
-SETTLE_WAIT_S = 5.0
-CHARS_PER_TOKEN = 3  # rough
-REPLACEMENTS = 1  # per request, before the first byte
-Heard = Callable[[Reply | Failure], None]
+REPLACEMENTS = 1  # per request, before the client's first byte
+Heard = Callable[[Outcome], None]
+Rule = Callable[[Standing], Move]
 
 
 @dataclass(slots=True)
-class _Spares:
-    """Who may still step in. Each expert is asked at most once per request: no loops by construction."""
+class Table:
+    """One request's legs, who may still step in, and whom to tell what has come of those that ended."""
 
-    names: list[str]
-    servers: Mapping[str, str]  # expert -> the server it lives on
+    call: Call
+    spares: list[str]
+    tell: Heard
     left: int = REPLACEMENTS
+    legs: list[Leg] = field(default_factory=list)
 
-    def take(self, error: ExpertError) -> str | None:
-        """The next spare, rather one on another server than the one that just failed."""
-        if not error.replaceable or self.left == 0 or not self.names:
-            return None
-        self.left -= 1
-        failed = self.servers[error.expert]
-        elsewhere = (name for name in self.names if self.servers[name] != failed)
-        name = next(elsewhere, self.names[0])
-        self.names.remove(name)
-        return name
+    def enough(self) -> None:
+        """What is aborted from now on is cut by us: the client has not gone."""
+        for leg in self.legs:
+            leg.cut = True
 
 
-@dataclass(slots=True)
-class _Leg:
-    """One call under way; the only mutable thing here."""
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Replies in the order of the plan, and the planned experts that neither answered nor were replaced."""
 
-    endpoint: Endpoint
-    leg_id: str
-    started: float
-    prompt_estimate: int  # tokens, roughly: what an expert elsewhere is settled on when it reports nothing
-    chunks: int = 0
-    first_token_s: float | None = None
-    usage: Usage | None = None
-
-    def used(self) -> Usage:
-        """Tokens as far as known here: reported, or estimated."""
-        return self.usage or Usage(self.prompt_estimate, self.chunks, exact=False)
+    replies: tuple[Reply, ...]
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LiveReply:
-    """A streamed answer whose first chunk has come. `usage()` is what was used, once the chunks are through."""
+    """A streamed answer whose first chunk has come. `reply()` is what was used, once the chunks are through."""
 
     expert: str
     chunks: AsyncIterator[JsonObject]
-    failures: tuple[Failure, ...]
-    leg: _Leg = field(repr=False)
-    now: Callable[[], float] = field(repr=False)
-
-    def usage(self) -> Usage:
-        return sum((f.usage for f in self.failures), self.leg.used())
-
-    def so_far(self) -> Reply:
-        """The leg as a reply without its words, for telling of its end."""
-        seconds = self.now() - self.leg.started
-        return Reply(self.expert, self.leg.leg_id, (), self.leg.used(), seconds)
+    reply: Callable[[], Reply] = field(repr=False)
 
 
 class Dispatcher:
     """Calls experts for requests. One per router replica."""
 
-    def __init__(self, client: ExpertClient, endpoints: Mapping[str, Endpoint], watch: Watch, emit: Emit) -> None:
-        self._client, self._endpoints, self._watch, self._emit = client, endpoints, watch, emit
-        self._servers = {name: endpoint.base_url for name, endpoint in endpoints.items()}
-        self._settling: set[asyncio.Task[None]] = set()
+    def __init__(self, legs: Legs, health: Health, servers: Mapping[str, str], emit: Emit) -> None:
+        """`servers`: expert -> the server it lives on."""
+        self._legs, self._health, self._servers, self._emit = legs, health, servers, emit
 
-    async def gather(
-        self, request_id: str, plan: Plan, body: JsonObject, heard: Heard = lambda outcome: None
-    ) -> list[Reply | Failure]:
-        """Asks all experts of the plan at once; each leg's outcome, in the plan's order, replaced ones first.
+    async def gather(self, call: Call, plan: Plan, rule: Rule, heard: Heard) -> Gathered:
+        """Asks the plan's experts wave by wave until the rule says stop.
 
-        Never raises ExpertError: a leg that failed is a Failure. `heard` is told each outcome the moment it is known.
-        Cancelling aborts every leg.
+        Never raises ExpertError: a leg that failed is a Failure, one that was not needed any more a Cut. `heard` is
+        told each outcome the moment it is known. Cancelling aborts every leg.
         """
-        spares = self._spares(plan)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._ask(f"{request_id}-{i}", expert, body, spares, heard))
-                for i, expert in enumerate(plan.experts)
-            ]
-        return [outcome for task in tasks for outcome in task.result()]
+        table = Table(call, list(plan.spares), heard)
+        seats: dict[asyncio.Task[Reply | None], str] = {}
+        replies: dict[str, Reply] = {}  # by who was planned for the seat
+        missing: list[str] = []
+        waves, numbers = list(plan.waves), count()
+        self._opened()
+        try:
+            while (move := rule(Standing(tuple(replies.values()), tuple(seats.values()), tuple(waves)))) != "stop":
+                if move == "ask":
+                    for expert in waves.pop(0):
+                        leg_id = f"{call.request_id}-{next(numbers)}"
+                        seats[asyncio.create_task(self._seat(table, leg_id, expert))] = expert
+                    continue
+                done, _ = await asyncio.wait(seats, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    expert, reply = seats.pop(task), task.result()
+                    if reply is None:
+                        missing.append(expert)
+                    else:
+                        replies[expert] = reply
+            table.enough()
+        finally:
+            await _stopped(seats)
+        return Gathered(tuple(replies[name] for name in plan.experts if name in replies), tuple(missing))
+
+    @asynccontextmanager
+    async def relay(self, call: Call, experts: Sequence[str], heard: Heard) -> AsyncIterator[LiveReply]:
+        """The first expert's answer as it comes, the others being its spares. Leaving the block aborts it.
+
+        `heard` is told each failure, and each leg that was cut, before the first chunk.
+
+        Raises:
+            ExpertError: nobody sent a first chunk; later errors come out of `chunks`.
+        """
+        table = Table(call, list(experts[1:]), heard)
+        self._opened()
+        leg = await self._race(table, f"{call.request_id}-0", experts[0])
+        async with aclosing(leg.rest()) as chunks:
+            yield LiveReply(leg.expert, chunks, leg.reply)
 
     async def aside(self, leg_id: str, expert: str, body: JsonObject, limit_s: float) -> Reply | Failure:
         """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
-        leg = self._open(leg_id, expert, body)
-        limits = leg.endpoint.limits
-        leg.endpoint = replace(leg.endpoint, limits=limits.model_copy(update={"total_s": min(limit_s, limits.total_s)}))
-        try:
-            return await self._whole(leg, body)
-        except ExpertError as error:
-            return self._failure(leg, error)
-
-    @asynccontextmanager
-    async def stream(
-        self, request_id: str, plan: Plan, body: JsonObject, heard: Heard = lambda outcome: None
-    ) -> AsyncIterator[LiveReply]:
-        """The single expert's answer as it comes, opened up to its first chunk. Leaving the block aborts it.
-
-        `heard` is told each failure before that.
-
-        Raises:
-            ExpertError: the expert failed before its first byte, and so did its replacement if there was one;
-                later errors come out of `chunks`.
-        """
-        spares, expert = self._spares(plan), plan.experts[0]
-        failures: list[Failure] = []
-        while True:
-            leg = self._open(f"{request_id}-{len(failures)}", expert, body)
-            chunks = self._chunks(leg, body)
-            async with aclosing(chunks):
-                try:
-                    async with self._watch.released_when_down(expert):
-                        first = await anext(chunks, None)
-                except ExpertError as error:
-                    failures.append(self._failure(leg, error))
-                    heard(failures[-1])
-                    spare = spares.take(error)
-                    if spare is None:
-                        raise
-                    expert = spare
-                    continue
-                yield LiveReply(expert, _chain(first, chunks), tuple(failures), leg, self._now)
-                return
+        return await self._legs.aside(leg_id, expert, body, limit_s)
 
     async def drain(self, limit_s: float) -> None:
         """Waits for settlements still under way."""
-        if self._settling:
-            await asyncio.wait(self._settling, timeout=limit_s)
+        await self._legs.drain(limit_s)
 
-    async def _ask(
-        self, leg_id: str, expert: str, body: JsonObject, spares: _Spares, heard: Heard
-    ) -> list[Reply | Failure]:
-        outcomes: list[Reply | Failure] = []
+    def _opened(self) -> None:
+        self._health.retries.deposit()
+        self._health.hedges.deposit()
+
+    async def _seat(self, table: Table, leg_id: str, expert: str) -> Reply | None:
+        """One whole answer, of the expert or of who steps in for it; None when nobody gave one."""
         name: str | None = expert
         while name is not None:
-            leg = self._open(leg_id if not outcomes else f"{leg_id}r", name, body)
             try:
-                outcomes.append(await self._whole(leg, body))
-                name = None
+                leg = await self._race(table, leg_id, name)
+            except ExpertError:
+                return None
+            try:
+                reply = await self._legs.whole(leg)
             except ExpertError as error:
-                outcomes.append(self._failure(leg, error))
-                name = spares.take(error)
-            heard(outcomes[-1])
-        return outcomes
-
-    async def _whole(self, leg: _Leg, body: JsonObject) -> Reply:
-        async with self._accounted(leg), self._watch.released_when_down(leg.endpoint.expert):
-            answer = await self._client.complete(leg.endpoint, body, leg.leg_id)
-            leg.usage = _usage(answer.get("usage"), exact=True)
-        extra = {k: v for k, v in answer.items() if k in ("system_fingerprint", "service_tier") and v}
-        seconds = self._now() - leg.started
-        return Reply(leg.endpoint.expert, leg.leg_id, tuple(answer["choices"]), leg.used(), seconds, extra)
-
-    async def _chunks(self, leg: _Leg, body: JsonObject) -> AsyncGenerator[JsonObject, None]:
-        async with (
-            self._accounted(leg),
-            aclosing(self._client.stream(leg.endpoint, body, leg.leg_id)) as chunks,
-        ):
-            async for chunk in chunks:
-                if leg.first_token_s is None:
-                    leg.first_token_s = self._now() - leg.started
-                leg.usage = _usage(chunk.pop("usage", None), exact=False) or leg.usage
-                if chunk.get("choices"):
-                    leg.chunks += 1
-                    yield chunk
-            if leg.chunks == 0:
-                raise ExpertBroken(leg.endpoint.expert, "the stream had no content")
-            if leg.usage is not None:
-                leg.usage = replace(leg.usage, exact=True)
-
-    @asynccontextmanager
-    async def _accounted(self, leg: _Leg) -> AsyncIterator[None]:
-        """Whatever happens inside, the leg ends and is settled."""
-        outcome = "cancelled"
-        try:
-            yield
-            outcome = "answered"
-        except ExpertError as error:
-            outcome = error.reason
-            raise
-        finally:
-            expert = leg.endpoint.expert
-            self._emit(LegEnded(expert, leg.leg_id, outcome, self._now() - leg.started, leg.first_token_s))
-            if outcome == "answered" and leg.usage is not None:
-                self._emit(LegSettled(expert, leg.leg_id, leg.usage))
+                table.tell(leg.failure(error))
+                name, leg_id = self._replacement(table, error), f"{leg_id}r"
+            except asyncio.CancelledError:
+                if leg.cut:
+                    table.tell(leg.dropped())
+                raise
             else:
-                task = asyncio.create_task(self._settle(leg))
-                self._settling.add(task)
-                task.add_done_callback(self._settling.discard)
-
-    async def _settle(self, leg: _Leg) -> None:
-        """A cut leg: our own host knows what it generated; elsewhere the last usage seen is all there is."""
-        usage = leg.used()
-        if leg.endpoint.hosted:
-            counted = await self._client.tokens(leg.endpoint, leg.leg_id, SETTLE_WAIT_S)
-            if counted is not None:
-                usage = Usage(counted.prompt_tokens, counted.output_tokens, counted.exact)
-        self._emit(LegSettled(leg.endpoint.expert, leg.leg_id, usage))
-
-    def _spares(self, plan: Plan) -> _Spares:
-        return _Spares(list(plan.spares), self._servers)
-
-    def _open(self, leg_id: str, expert: str, body: JsonObject) -> _Leg:
-        return _Leg(self._endpoints[expert], leg_id, self._now(), len(str(body["messages"])) // CHARS_PER_TOKEN)
-
-    def _failure(self, leg: _Leg, error: ExpertError) -> Failure:
-        """An expert that was cut off for its slowness has worked: its tokens are estimated until they are settled."""
-        usage = leg.used() if isinstance(error, ExpertTimeout) else leg.usage or Usage()
-        return Failure(leg.endpoint.expert, leg.leg_id, error, usage, self._now() - leg.started)
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
-
-
-async def _chain(first: JsonObject | None, rest: AsyncIterator[JsonObject]) -> AsyncGenerator[JsonObject, None]:
-    if first is not None:
-        yield first
-    async for chunk in rest:
-        yield chunk
-
-
-def _usage(raw: Any, *, exact: bool) -> Usage | None:
-    if not isinstance(raw, dict):
+                table.tell(reply)
+                return reply
         return None
-    prompt, output = raw.get("prompt_tokens"), raw.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(output, int) or min(prompt, output) < 0:
-        return None
-    return Usage(prompt, output, exact)
+
+    async def _race(self, table: Table, leg_id: str, expert: str) -> Leg:
+        """The leg that sends a first chunk: the expert's, its replacement's, or that of the hedge asked beside it.
+
+        The others are aborted. Raises the last ExpertError when none does.
+        """
+        race = _Race(self._legs, table, leg_id, lambda error: self._replacement(table, error))
+        race.start(expert)
+        patience_s = self._health.hedge_after_s(expert)
+        try:
+            while not race.over:
+                if not await race.step(patience_s):
+                    patience_s = None  # one hedge at most
+                    if (name := self._hedge(table, expert)) is not None:
+                        race.start(name)
+        finally:
+            await race.stop()
+        return race.result()
+
+    def _replacement(self, table: Table, error: ExpertError) -> str | None:
+        """The next spare, rather one on another server than the one that just failed."""
+        if not error.replaceable or table.left == 0 or not table.spares or not self._health.retries.take():
+            return None
+        table.left -= 1
+        self._emit(Extra("retry", error.expert))
+        return self._spare(table, error.expert)
+
+    def _hedge(self, table: Table, expert: str) -> str | None:
+        if not table.spares or not self._health.hedges.take():
+            return None
+        self._emit(Extra("hedge", expert))
+        return self._spare(table, expert)
+
+    def _spare(self, table: Table, instead_of: str) -> str:
+        server = self._servers[instead_of]
+        name = next((name for name in table.spares if self._servers[name] != server), table.spares[0])
+        table.spares.remove(name)
+        return name
+
+
+class _Race:
+    """Legs of one seat under way to their first chunk."""
+
+    def __init__(self, legs: Legs, table: Table, leg_id: str, replacement: Callable[[ExpertError], str | None]) -> None:
+        self._legs, self._table, self._replacement = legs, table, replacement
+        self._ids = (f"{leg_id}{turn}" for turn in ("", "x", "y"))  # the expert, its hedge, a replacement
+        self._running: dict[asyncio.Task[None], Leg] = {}
+        self._won: Leg | None = None
+        self._failed: ExpertError | None = None
+
+    @property
+    def over(self) -> bool:
+        return self._won is not None or not self._running
+
+    def start(self, expert: str) -> None:
+        leg = self._legs.open(next(self._ids), expert, self._table.call)
+        self._table.legs.append(leg)
+        self._running[asyncio.create_task(self._legs.first(leg))] = leg
+
+    async def step(self, patience_s: float | None) -> bool:
+        """Until a leg has won or failed, which brings in its replacement; False when none did within `patience_s`."""
+        done, _ = await asyncio.wait(self._running, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            leg = self._running.pop(task)
+            if self._ended(leg, task.exception()):
+                break
+        return bool(done)
+
+    def _ended(self, leg: Leg, error: BaseException | None) -> bool:
+        """Whether it has won."""
+        if error is None:
+            self._won = leg
+            return True
+        if not isinstance(error, ExpertError):
+            raise error
+        self._failed = error
+        self._table.tell(leg.failure(error))
+        # A hedge under way is replacement enough.
+        if not self._running and (name := self._replacement(error)) is not None:
+            self.start(name)
+        return False
+
+    async def stop(self) -> None:
+        """Aborts those that have not won; cut, unless it is the client that has gone."""
+        left = dict(self._running)
+        for leg in left.values():
+            leg.cut = leg.cut or self._won is not None
+        await _stopped(left)
+        for leg in left.values():
+            await leg.close()
+            if leg.cut:
+                self._table.tell(leg.dropped())
+
+    def result(self) -> Leg:
+        if self._won is None:
+            assert self._failed is not None, "a race ends with a winner or an error"
+            raise self._failed
+        return self._won
+
+
+async def _stopped(tasks: Mapping[asyncio.Task[None], object] | Mapping[asyncio.Task[Reply | None], object]) -> None:
+    """Cancels the tasks and waits for their clean-up."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

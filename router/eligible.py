@@ -9,6 +9,7 @@ from router.errors import BadRequest, NoExpertAvailable, SymposiumError
 from router.records import Query
 
 DOWN = "down"
+RESTING = "resting"  # its breaker is open: it failed, or was slow, too often
 CONTEXT = "context"
 POLICY = "policy"
 BYTES_PER_MESSAGE_MARKERS = 64
@@ -70,7 +71,7 @@ def _fits_by_bytes(query: Query, expert: Expert) -> bool | None:
 def nobody(excluded: Mapping[str, str]) -> SymposiumError:
     """The error when every expert is excluded: what the client can do comes before what it cannot."""
     reasons = {reason for reason in excluded.values() if reason != POLICY}
-    if DOWN in reasons:
+    if reasons & {DOWN, RESTING}:
         return NoExpertAvailable("No capable expert is up; try again shortly.", code="no_expert_available")
     if CONTEXT in reasons:
         return BadRequest(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from router.records import Decision, Usage
+from router.records import Aggregator, Decision, Usage
 
 Outcome = Literal["answered", "refused", "failed", "cancelled"]
 
@@ -22,7 +22,10 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class LegEnded:
-    """One call of one expert came to its end. `outcome` is "answered", "cancelled" or an expert error's reason."""
+    """One call of one expert came to its end.
+
+    `outcome` is "answered", "cancelled" (the client has gone), "cut" (not needed any more) or an expert error's reason.
+    """
 
     expert: str
     leg_id: str
@@ -41,6 +44,23 @@ class LegSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class Extra:
+    """One more expert was asked because this one failed (retry) or was late (hedge)."""
+
+    why: Literal["retry", "hedge"]
+    expert: str
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """Several experts' replies became one answer. `how` is what was done, `why` what led to it."""
+
+    policy: str
+    how: Aggregator
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The client's request is over. `policy` is "" when it was refused before one was known."""
 
@@ -50,5 +70,5 @@ class Finished:
     seconds: float
 
 
-Event = Decided | LegEnded | LegSettled | Finished
+Event = Decided | LegEnded | LegSettled | Extra | Concluded | Finished
 Emit = Callable[[Event], None]

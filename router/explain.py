@@ -1,10 +1,25 @@
-"""A decision and its outcome as JSON, for `"symposium": {"explain": true}`. Pure."""
+"""A decision and its outcome as JSON: what every response says of its legs, and what `"symposium": {"explain": true}`
+adds. Pure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+import math
+from collections.abc import Callable, Mapping, Set
 
-from router.records import Answer, Candidate, CategoryScores, Decision, Failure, JsonObject, Reply
+from router.records import (
+    Ballot,
+    Candidate,
+    CategoryScores,
+    Cut,
+    Decision,
+    Failure,
+    JsonObject,
+    Leg,
+    Reply,
+    Role,
+)  # fmt: skip
+from router.response import Response
 
 SHOWN_CHARS = 200  # of what an expert said on the way to a decision
 
@@ -29,35 +44,71 @@ def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObje
         "stale_profiles": list(decision.stale),
         "plan": {
             "experts": list(decision.plan.experts),
+            "waves": [list(wave) for wave in decision.plan.waves],
             "aggregator": decision.plan.aggregator,
             "spares": list(decision.plan.spares),
             "reason": decision.plan.reason,
         },
+        "turns": decision.turns,
+        "anchor": decision.anchor,
         "overhead_ms": round(decision.overhead_s * 1000, 3),
     }
 
 
-def outcome_json(answer: Answer | None, replies: Sequence[Reply] = (), failures: Sequence[Failure] = ()) -> JsonObject:
-    """What came of it: who answered what, who failed, how the vote went."""
-    ballot = answer.ballot if answer else None
-    return {
-        "answered_by": answer.expert if answer else None,
-        "replies": [leg_json(reply) for reply in replies],
-        "failures": [leg_json(failure) for failure in failures],
-        "vote": None
-        if ballot is None
-        else {
-            "share": round(ballot.share, 4),
-            "answers": [{"answer": text, "experts": list(experts)} for text, experts in ballot.answers],
-        },
+def spent_json(response: Response, usd: Callable[[Leg], float]) -> JsonObject:
+    """What every response says: how the answer was made, each leg with its tokens and cost, and the sum.
+
+    Args:
+        usd: what a leg cost, US dollars.
+    """
+    told: JsonObject = {
+        "aggregated": response.how,
+        "why": response.why,
+        "legs": [leg_json(leg, role) | {"cost_usd": _usd(usd(leg))} for role, leg in response.legs],
+        "cost_usd": _usd(math.fsum(usd(leg) for _, leg in response.legs)),
+    }
+    return told | {"missing": list(response.missing)} if response.missing else told
+
+
+def outcome_json(response: Response) -> JsonObject:
+    """A decision and what came of it besides its legs: who answered, and how the vote went."""
+    asked = {leg.expert for role, leg in response.legs if role == "answer"} | set(response.answered)
+    answering = response.live or response.answer
+    return decision_json(response.decision, asked) | {
+        "answered_by": answering.expert if answering else None,
+        "vote": _ballot(response.ballot) if response.ballot else None,
     }
 
 
-def leg_json(leg: Reply | Failure) -> JsonObject:
-    """One leg's end."""
+def _ballot(ballot: Ballot) -> JsonObject:
+    return {
+        "share": round(ballot.share, 4),
+        "posterior": None if ballot.posterior is None else round(ballot.posterior, 4),
+        "spread": None if ballot.spread is None else round(ballot.spread, 4),
+        "answers": [{"answer": text, "experts": list(experts)} for text, experts in ballot.answers],
+    }
+
+
+def leg_json(leg: Leg, role: Role = "answer") -> JsonObject:
+    """One leg's end. `estimated` where its tokens are not the last word: it was cut, or reported nothing."""
+    told: JsonObject = {"expert": leg.expert, "role": role, "outcome": outcome_of(leg), "usage": leg.usage.json()}
+    if not leg.usage.exact:
+        told["estimated"] = True
+    told["seconds"] = round(leg.seconds, 4)
+    if isinstance(leg, Reply) and leg.first_token_s is not None:
+        told["first_token_s"] = round(leg.first_token_s, 4)
+    return told
+
+
+def outcome_of(leg: Leg) -> str:
+    """In the words of `LegEnded`."""
     if isinstance(leg, Failure):
-        return {"expert": leg.expert, "reason": leg.error.reason}
-    return {"expert": leg.expert, "usage": leg.usage.json(), "seconds": round(leg.seconds, 4)}
+        return leg.error.reason
+    return "cut" if isinstance(leg, Cut) else "answered"
+
+
+def _usd(amount: float) -> float:
+    return float(f"{amount:.6g}")
 
 
 def _aside(leg: Reply | Failure) -> JsonObject:

@@ -31,9 +31,12 @@ class Journal:
         self._file.flush()
 
     def close_for(self, experts: Set[str]) -> None:
-        """Forgets these experts' answers, of whichever version; without any other the file goes."""
-        rest = [answer for answer in _read(self.path) if answer.expert not in experts]
-        if not rest:
+        """Forgets these experts' answers, of whichever version; without any other the file goes.
+
+        Texts stay for the other experts that are to read them, and go with the last of those.
+        """
+        rest = [answer for answer in _read(self.path) if answer.expert not in experts or answer.text is not None]
+        if all(answer.text is not None for answer in rest):
             self.path.unlink()
             return
         shorter = self.path.with_name(f".{self.path.name}.new")
@@ -41,9 +44,9 @@ class Journal:
         shorter.replace(self.path)
 
 
-def partial_path(profiles: Path) -> Path:
-    """Where the journal of a profile file is."""
-    return profiles.with_name(f"{profiles.name}.partial.jsonl")
+def partial_path(profiles: Path, what: str = "") -> Path:
+    """Where the journal of a profile file is; `what` else is measured for it has a journal of its own."""
+    return profiles.with_name(".".join(filter(None, (profiles.name, what, "partial.jsonl"))))
 
 
 @contextmanager

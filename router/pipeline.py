@@ -1,112 +1,67 @@
 """The journey of one query, in order. The only file that knows the order; each step is decided elsewhere.
 
-    decide:  filter -> embed (and keywords) -> classify -> skills -> recruit -> rank -> plan
-    answer:  dispatch -> aggregate        (whole answers; several experts)
-    relay:   dispatch, passed through     (one expert, streamed)
+    decide:   filter -> embed (and keywords) -> classify -> anchor -> skills -> recruit -> rank -> plan
+    respond:  one expert, streamed:   dispatch, passed through
+              otherwise:              dispatch, wave by wave -> aggregate (-> embed and compare, or synthesise)
 
 Knows neither HTTP nor Ray. Before dispatch it awaits in three places only: the token count of a prompt of which its
-bytes alone do not tell whether it fits, the embedding, and the keyword expert where a policy asks one.
+bytes alone do not tell whether it fits, the embeddings, and the keyword expert where a policy asks one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from experts.errors import ExpertError, ExpertRefused, ExpertUnreachable
-from experts.prompts import keywords_prompt
-from experts.tokens import TokenCounter
-from experts.version import expert_versions
-from router import vote
+import numpy as np
+
+from experts.errors import ExpertError, ExpertRefused
+from router.aggregate import Single, aggregation
+from router.asides import KeywordExpert
 from router.classify import classify
-from router.config import Config, Keywords, Policy
-from router.dispatch import Dispatcher, Heard, LiveReply
-from router.eligible import exclusions, nobody, to_count
+from router.config import Policy
+from router.consensus import closest
+from router.dialogue import anchor, bounded
+from router.dispatch import Dispatcher, LiveReply
+from router.eligible import RESTING, exclusions, nobody, to_count
 from router.embed import MicroBatcher
 from router.errors import BadRequest, ExpertsFailed, NotFound, SymposiumError
-from router.events import Decided, Emit
-from router.fitted import Fitted
-from router.keywords import named_skills, repeated, strange
+from router.events import Concluded, Decided, Emit
+from router.health import Health
+from router.knowledge import Knowledge
+from router.legs import Call
 from router.plan import named, plan
-from router.profiles import Profiles, stale
 from router.ranking import ranked
-from router.records import Answer, Decision, Failure, JsonObject, Query, Reply, SkillScores, Ticket, Usage
+from router.records import (
+    Answer,
+    CategoryScores,
+    Decision,
+    Failure,
+    Plan,
+    Query,
+    Reply,
+    Role,
+    Ticket,
+)  # fmt: skip
 from router.recruit import candidates
+from router.response import Heard, Response, unheard
+from router.sessions import Sessions
 from router.skills import infer
+from router.synthesis import LEAST, synthesis_body, worth_reading
 from router.watch import Watch
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 BYTES_PER_TOKEN = 3  # rough, for expected cost only
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The answer with the legs behind it. `usage` sums over every expert that was called, to decide or to answer."""
-
-    answer: Answer
-    replies: tuple[Reply, ...]
-    failures: tuple[Failure, ...]
-    asides: tuple[Reply | Failure, ...]
-
-    @property
-    def usage(self) -> Usage:
-        legs: tuple[Reply | Failure, ...] = (*self.replies, *self.failures, *self.asides)
-        return sum((leg.usage for leg in legs), Usage())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Knowledge:
-    """What one configuration version knows: fitted parts, profiles, tokenizers, prices.
-
-    `versions` says what answers under each expert's name; `stale` are those of which something else was measured.
-    """
-
-    config: Config
-    version: str
-    fitted: Fitted
-    profiles: Profiles
-    counters: dict[str, TokenCounter]
-    usd_per_token: dict[str, tuple[float, float]]
-    versions: dict[str, str]
-    stale: frozenset[str]
-
-    @classmethod
-    def load(cls, config: Config) -> Knowledge:
-        """Raises ValueError with the remedy when a fitted file is missing or does not fit."""
-        experts, routing = config.experts, config.routing
-        counter = cache(TokenCounter)
-        profiles, versions = Profiles.load(Path(routing.profiles)), expert_versions(experts, config.engines)
-        return cls(
-            config=config,
-            version=_version(config),
-            fitted=Fitted.load(Path(routing.fitted), routing.embedder.model),
-            profiles=profiles,
-            counters={name: counter(config.tokenizer(name), e.bytes_per_token) for name, e in experts.items()},
-            usd_per_token={name: (e.price.usd(1, 0), e.price.usd(0, 1)) for name, e in experts.items()},
-            versions=versions,
-            stale=frozenset(stale(profiles, versions)),
-        )
-
-
-def _version(config: Config) -> str:
-    """Twelve hex digits that change with the configuration and with what was learned for it."""
-    digest = hashlib.sha256(config.hash.encode())
-    for file in (Path(config.routing.fitted), Path(config.routing.profiles)):
-        digest.update(file.read_bytes() if file.exists() else b"")
-    return digest.hexdigest()[:12]
+MAX_TURNS = 8  # of a conversation, that are classified: the first one and the latest
 
 
 class Pipeline:
-    """Runs queries. One per router replica; holds no state of a request."""
+    """Runs queries. One per router replica."""
 
     def __init__(
         self,
@@ -114,11 +69,16 @@ class Pipeline:
         embed: MicroBatcher,
         dispatcher: Dispatcher,
         watch: Watch,
+        health: Health,
+        sessions: Sessions,
         emit: Emit,
         clock: Callable[[], float],
     ) -> None:
         self._knowledge, self._embed, self._dispatcher = knowledge, embed, dispatcher
-        self._watch, self._emit, self._clock = watch, emit, clock
+        self._watch, self._health, self._sessions = watch, health, sessions
+        self._emit, self._clock = emit, clock
+        keywords = knowledge.config.routing.keywords
+        self._keywords = KeywordExpert(keywords, dispatcher, embed, self._may_ask) if keywords else None
 
     async def decide(self, query: Query, ticket: Ticket) -> Decision:
         """The route of a query.
@@ -143,47 +103,86 @@ class Pipeline:
         self._emit(Decided(decision))
         return decision
 
-    async def answer(self, decision: Decision, heard: Heard = lambda outcome: None) -> Result:
-        """Asks the planned experts and makes one answer of theirs; `heard` is told each leg's outcome as it comes.
+    @asynccontextmanager
+    async def respond(self, decision: Decision, heard: Heard = unheard) -> AsyncIterator[Response]:
+        """Asks the planned experts and makes one answer of theirs; leaving the block aborts what is still running.
+
+        A client that streams gets the words of a single expert, or of a synthesis, as they are generated. `heard` is
+        told each leg's outcome as it comes.
 
         Raises:
             BadRequest: every expert refused the request itself.
             ExpertsFailed: nobody answered.
+        Of a live answer, an ExpertError comes out of its chunks.
         """
-        query, asked = decision.query, decision.plan
-        outcomes = await self._dispatcher.gather(query.request_id, asked, query.body, heard)
-        replies = tuple(o for o in outcomes if isinstance(o, Reply))
-        failures = tuple(o for o in outcomes if isinstance(o, Failure))
-        if not replies:
-            raise _failed([f.error for f in failures])
-        if asked.aggregator == "vote":
-            answer = vote.majority(replies, {c.expert: c.p_correct for c in decision.candidates})
-        else:
-            answer = Answer(replies[0].expert, replies[0].choices, extra=replies[0].extra)
-        return Result(answer, replies, failures, decision.asides)
-
-    @asynccontextmanager
-    async def relay(self, decision: Decision, heard: Heard = lambda outcome: None) -> AsyncIterator[LiveReply]:
-        """The single planned expert's answer as it is generated; leaving the block aborts it.
-
-        `heard` is told of each expert that failed before the first chunk.
-
-        Raises as `answer` before the first chunk; ExpertError comes out of the chunks afterwards.
-        """
-        query = decision.query
+        response = Response(decision, heard)
         async with AsyncExitStack() as stack:
-            leg = self._dispatcher.stream(query.request_id, decision.plan, query.body, heard)
+            if decision.plan.aggregator == "single" and decision.query.stream:
+                asked = (*decision.plan.experts, *decision.plan.spares)
+                response.live = await self._relayed(stack, Call.of(decision.query), asked, response, "answer")
+            else:
+                await self._convened(stack, response)
+            self._emit(Concluded(decision.policy, response.how, response.why))
+            yield response
+
+    async def _convened(self, stack: AsyncExitStack, response: Response) -> None:
+        query, asked = response.decision.query, response.decision.plan
+        how = aggregation(asked, query.needs, self._knowledge.config.convening.alternatives)
+        gathered = await self._dispatcher.gather(Call.of(query), asked, how.move, response.hear("answer"))
+        replies, response.missing = gathered.replies, gathered.missing
+        if not replies:
+            raise _failed([leg.error for _, leg in response.ended if isinstance(leg, Failure)])
+        conclusion = how.conclude(replies)
+        response.how, response.why, response.answer = conclusion.how, conclusion.why, conclusion.answer
+        response.ballot = conclusion.answer.ballot if conclusion.answer else None
+        if conclusion.then == "compare":
+            vectors = await asyncio.gather(*(self._embed(reply.text) for reply in replies))
+            response.answer = closest(replies, np.stack(vectors), asked.weights)
+            response.ballot = response.answer.ballot
+        elif conclusion.then == "synthesize" and (why := await self._synthesised(stack, response, replies)):
+            # No aggregating expert could: the vote stands.
+            response.how, response.why, response.answer = "vote", why, conclusion.answer
+
+    async def _synthesised(self, stack: AsyncExitStack, response: Response, replies: tuple[Reply, ...]) -> str | None:
+        """Has one answer written of the replies, or being written; or says why that could not be had."""
+        query, texts = response.decision.query, worth_reading(replies)
+        able = tuple(name for name in response.decision.plan.synthesizers if self._may_ask(name))
+        if len(texts) < LEAST:
+            return "too_few_texts"
+        if not able:
+            return "no_aggregator"
+        body = synthesis_body(query, texts, self._knowledge.config.convening.max_chars)
+        call = Call(f"{query.request_id}-s", body)
+        if query.stream:
             try:
-                live = await stack.enter_async_context(leg)
-            except ExpertError as error:
-                raise _failed([error]) from error
-            yield live
+                response.live = await self._relayed(stack, call, able, response, "aggregator")
+            except SymposiumError:
+                return "aggregator_failed"
+            response.answer = None
+            return None
+        alone = Plan(waves=(able[:1],), aggregator="single", spares=able[1:], reason="synthesize")
+        gathered = await self._dispatcher.gather(call, alone, Single().move, response.hear("aggregator"))
+        if not gathered.replies:
+            return "aggregator_failed"
+        written = gathered.replies[0]
+        response.answer = Answer(written.expert, written.choices, response.ballot, written.extra)
+        return None
+
+    async def _relayed(
+        self, stack: AsyncExitStack, call: Call, experts: tuple[str, ...], response: Response, role: Role
+    ) -> LiveReply:
+        response.role = role
+        try:
+            return await stack.enter_async_context(self._dispatcher.relay(call, experts, response.hear(role)))
+        except ExpertError as error:
+            raise _failed([error]) from error
 
     async def _named(self, query: Query, ticket: Ticket) -> Decision:
+        asked = named(query)
         excluded = await self._excluded(query, (query.model,))
         if query.model in excluded:
             raise nobody(excluded)
-        return Decision(query, ticket, self._knowledge.version, "expert", named(query.model))
+        return Decision(query, ticket, self._knowledge.version, "expert", asked)
 
     async def _routed(self, query: Query, ticket: Ticket, policy: Policy) -> Decision:
         know, routing = self._knowledge, self._knowledge.config.routing
@@ -191,11 +190,15 @@ class Pipeline:
         excluded = await self._excluded(query, allowed)
         if excluded.keys() >= set(allowed):
             raise nobody(excluded)
-        vector, named = await self._read(query, policy)
-        fitted, cosines = know.fitted, know.fitted.vocabulary.cosines(vector)
-        familiarity = float(cosines.max())
-        categories = classify(fitted.classifier, vector, familiarity, fitted.familiar_from, routing.min_confidence)
-        skills, asides = await self._skills(cosines, named)
+        turns = self._turns(query, ticket)
+        vectors, said = await self._read(query, turns, policy)
+        scores = [self._classified(vector) for vector in vectors]
+        at = anchor(scores)
+        self._remember(query, ticket, turns[at])
+        cosines, categories = know.fitted.vocabulary.cosines(vectors[at]), scores[at]
+        skills = infer(know.fitted.vocabulary, cosines, routing.skill_floor, routing.max_skills)
+        if self._keywords is not None and isinstance(said, Reply):
+            skills = await self._keywords.skills(know.fitted.vocabulary, said, skills, routing.max_skills)
         found = candidates(
             allowed,
             know.profiles,
@@ -212,52 +215,56 @@ class Pipeline:
             know.profiles,
             categories.category,
             strength=routing.prior_strength,
-            seed=query.request_id,
+            seed=turns[at] if len(turns) > 1 else query.request_id,  # a conversation stays with those once drawn
         )
-        chosen = plan(policy, found, categories, query.needs, routing.general_expert)
+        writers = know.synthesizers(categories.category)
+        chosen = plan(policy, found, categories, query, routing.general_expert, writers)
         assert chosen is not None, "somebody is not excluded"
-        outdated = tuple(c.expert for c in found if c.expert in know.stale)
-        return Decision(query, ticket, know.version, query.model, chosen, categories, skills, found, asides, outdated)
+        return Decision(
+            query,
+            ticket,
+            know.version,
+            query.model,
+            chosen,
+            categories,
+            skills,
+            found,
+            asides=() if said is None else (said,),
+            stale=tuple(c.expert for c in found if c.expert in know.stale),
+            turns=len(turns),
+            anchor=at,
+        )
 
-    async def _read(self, query: Query, policy: Policy) -> tuple[NDArray[np.float32], Reply | Failure | None]:
-        """The question's embedding, and at the same time what the keyword expert says of it, if the policy asks one."""
-        keywords = self._knowledge.config.routing.keywords
-        if policy.skills == "embedding" or keywords is None:
-            return await self._embed(query.text), None
+    def _turns(self, query: Query, ticket: Ticket) -> tuple[str, ...]:
+        """The user's turns, what is asked now being the last, and before them what the session was about."""
+        max_chars = self._knowledge.config.routing.embedder.max_chars
+        known = self._sessions.get(_session(query, ticket), self._clock()) if query.session else None
+        return bounded((*query.earlier, query.text), MAX_TURNS, max_chars, known) or (query.text,)
+
+    def _remember(self, query: Query, ticket: Ticket, text: str) -> None:
+        if query.session:
+            self._sessions.put(_session(query, ticket), text, self._clock())
+
+    async def _read(
+        self, query: Query, turns: tuple[str, ...], policy: Policy
+    ) -> tuple[list[NDArray[np.float32]], Reply | Failure | None]:
+        """The turns' embeddings, and at the same time what the keyword expert says of the question, if it is asked."""
+        asked = self._keywords if policy.skills == "keywords" else None
         async with asyncio.TaskGroup() as group:
-            vector = group.create_task(self._embed(query.text))
-            named = group.create_task(self._keywords(query, keywords))
-        return vector.result(), named.result()
+            vectors = [group.create_task(self._embed(turn)) for turn in turns]
+            named = group.create_task(asked.ask(query.request_id, query.text)) if asked else None
+        return [vector.result() for vector in vectors], named.result() if named else None
 
-    async def _keywords(self, query: Query, keywords: Keywords) -> Reply | Failure:
-        leg_id = f"{query.request_id}-k"
-        if not self._watch.up[keywords.expert]:
-            return Failure(keywords.expert, leg_id, ExpertUnreachable(keywords.expert, "its server does not answer"))
-        body: JsonObject = {
-            "messages": [{"role": "user", "content": keywords_prompt(query.text, keywords.max_question_chars)}],
-            "n": keywords.samples,
-            "temperature": keywords.temperature,
-            "max_tokens": keywords.max_tokens,
-        }
-        leg = await self._dispatcher.aside(leg_id, keywords.expert, body, keywords.timeout_s)
-        # Whatever the expert sent: as many samples as were asked for, of a length that names skills can have.
-        return replace(leg, choices=leg.choices[: keywords.samples]) if isinstance(leg, Reply) else leg
-
-    async def _skills(
-        self, cosines: NDArray[np.float32], named: Reply | Failure | None
-    ) -> tuple[SkillScores, tuple[Reply | Failure, ...]]:
-        """By the keywords where they name known skills, else by embedding; with the keyword expert's leg."""
-        vocabulary, routing = self._knowledge.fitted.vocabulary, self._knowledge.config.routing
-        nearest = infer(vocabulary, cosines, routing.skill_floor, routing.max_skills)
-        if named is None or routing.keywords is None:
-            return nearest, ()
-        if isinstance(named, Failure):
-            return nearest, (named,)
-        words = repeated(named.texts, routing.keywords.min_repeats)
-        foreign = strange(vocabulary, words)
-        vectors = dict(zip(foreign, await asyncio.gather(*map(self._embed, foreign)), strict=True))
-        skills = named_skills(vocabulary, words, vectors, routing.keywords.floor, routing.max_skills)
-        return (skills if skills.weights else replace(nearest, unknown=skills.unknown)), (named,)
+    def _classified(self, vector: NDArray[np.float32]) -> CategoryScores:
+        fitted = self._knowledge.fitted
+        familiarity = float(fitted.vocabulary.cosines(vector).max())
+        return classify(
+            fitted.classifier,
+            vector,
+            familiarity,
+            fitted.familiar_from,
+            self._knowledge.config.routing.min_confidence,
+        )
 
     async def _excluded(self, query: Query, allowed: tuple[str, ...]) -> dict[str, str]:
         experts, counters = self._knowledge.config.experts, self._knowledge.counters
@@ -266,7 +273,16 @@ class Pipeline:
             each = {counters[name]: 0 for name in unsure}  # experts that share a tokenizer share a counter
             counts = await asyncio.to_thread(lambda: {c: c.count(query.texts) for c in each})
             counted = {name: counts[counters[name]] for name in unsure}
-        return exclusions(query, experts, allowed, self._watch.up, counted)
+        found = exclusions(query, experts, allowed, self._watch.up, counted)
+        able = [name for name in allowed if name not in found]
+        return found | dict.fromkeys(self._health.left_out(able), RESTING)
+
+    def _may_ask(self, expert: str) -> bool:
+        return self._watch.up[expert] and self._health.state(expert) != "open"
+
+
+def _session(query: Query, ticket: Ticket) -> tuple[str, str, str]:
+    return ticket.principal, query.model, query.session or ""
 
 
 def _failed(errors: list[ExpertError]) -> SymposiumError:

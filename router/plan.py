@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from router.config import BLIND, Policy
-from router.records import Candidate, CategoryScores, Needs, Plan
+from router.errors import BadRequest
+from router.records import Aggregate, Aggregator, Candidate, CategoryScores, Plan, Query
+from router.vote import EQUAL
 
 
-def named(expert: str) -> Plan:
-    """The request names its expert: no routing, and nobody steps in for it."""
-    return Plan(experts=(expert,), aggregator="single", spares=(), reason="named")
+def named(query: Query) -> Plan:
+    """The request names its expert: no routing, and nobody steps in for it.
+
+    Raises:
+        BadRequest: it also asks for several experts' answers to be aggregated.
+    """
+    if query.aggregate not in (None, "auto", "single"):
+        raise BadRequest(
+            f"'{query.model}' is one expert: there is nothing to {query.aggregate}. Ask a policy (GET /v1/models), or "
+            "leave symposium.aggregate out.",
+            code="invalid_value",
+            param="symposium.aggregate",
+        )
+    return Plan(waves=((query.model,),), aggregator="single", spares=(), reason="named")
 
 
 def plan(
     policy: Policy,
     candidates: Sequence[Candidate],
     categories: CategoryScores,
-    needs: Needs,
+    query: Query,
     general_expert: str,
+    synthesizers: Sequence[str] = (),
 ) -> Plan | None:
     """The experts to ask, in the order of the candidates; None when nobody may be asked.
 
     A question that is unlike anything known goes to the general expert (Composition of Experts): profiles say nothing
-    about it; a policy that always votes adds others. A first candidate that is sure enough answers alone. Otherwise up
-    to `max_experts` vote, as far as they are not hopeless beside the best of all.
+    about it; where several are to answer anyway, others are added. A first candidate that is sure enough answers
+    alone. Otherwise up to `max_experts` are convened, as far as they are not hopeless beside the best of all.
+
+    Args:
+        synthesizers: the experts that may write one answer of several, the best first.
     """
     able = [c for c in candidates if c.excluded is None]
     if not able:
         return None
+    wish = query.aggregate or policy.categories.get(categories.category, policy.aggregate)
     general_first = not categories.confident and policy.recruit not in BLIND
     if general_first:
         able.sort(key=lambda c: c.expert != general_expert)  # stable
-        if policy.aggregate != "vote":
+        if wish in ("auto", "single"):
             why = "unsure" if categories.familiar else "unfamiliar"
             return _single(able, why if able[0].expert == general_expert else "general_unavailable")
-    if reason := _one_is_enough(policy, able, needs):
+    if reason := _one_is_enough(policy, wish, able, query):
         return _single(able, reason)
     bar = policy.min_share * max(c.p_correct for c in able)
     worth = [c for c in able if c.p_correct >= bar or (general_first and c is able[0])]
@@ -43,27 +62,57 @@ def plan(
     rest = [c for c in able if c not in convened]
     if len(convened) == 1:
         return _single([*convened, *rest], "others_too_weak")
-    return Plan(
-        experts=tuple(c.expert for c in convened),
-        aggregator="vote",
+    aggregator, reason = _aggregator(wish, query, synthesizers)
+    found = Plan(
+        waves=_waves([c.expert for c in convened], policy.waves),
+        aggregator=aggregator,
         spares=tuple(c.expert for c in rest),
-        reason="convened",
+        reason=reason,
+        quorum=policy.quorum,
+        decided_at=policy.decided_at,
+        weights={c.expert: c.p_correct if policy.votes == "predicted" else EQUAL for c in able},
     )
+    return replace(found, synthesizers=tuple(synthesizers)) if aggregator == "synthesize" else found
 
 
-def _one_is_enough(policy: Policy, able: Sequence[Candidate], needs: Needs) -> str | None:
-    if policy.aggregate == "single" or policy.max_experts == 1:
+def _one_is_enough(policy: Policy, wish: Aggregate, able: Sequence[Candidate], query: Query) -> str | None:
+    needs = query.needs
+    if wish == "single" or policy.max_experts == 1:
         return "policy_single"
     if len(able) == 1:
         return "only_one"
-    if needs.tools or needs.json_schema or needs.samples > 1:
-        # A majority over tool calls, objects or several samples is not defined yet: never half-done.
+    if needs.samples > 1:  # which of several samples stands for its expert is not defined: never half-done
         return "not_votable"
-    if policy.aggregate == "auto" and able[0].p_correct >= policy.enough:
+    if (needs.tools or needs.json_schema) and policy.structured == "single":
+        return "policy_structured"
+    if wish == "auto" and able[0].p_correct >= policy.enough:
         return "sure"
     return None
 
 
+def _aggregator(wish: Aggregate, query: Query, synthesizers: Sequence[str]) -> tuple[Aggregator, str]:
+    """How, and the plan's reason."""
+    if wish in ("auto", "vote", "single"):
+        return "vote", "convened"
+    if query.needs.tools or query.needs.json_schema:
+        return "vote", "structured"  # calls and objects are voted on: no text may be written in their place
+    if wish == "synthesize" and query.kind == "completion":
+        return "vote", "completion"  # an aggregating expert answers questions; it does not continue a text
+    if wish == "synthesize" and not synthesizers:
+        return "vote", "no_aggregator"
+    return ("consensus" if wish == "consensus" else "synthesize"), "convened"
+
+
+def _waves(experts: Sequence[str], sizes: Sequence[int] | None) -> tuple[tuple[str, ...], ...]:
+    """The experts cut into waves of the given sizes; the last one takes all that are left."""
+    waves: list[tuple[str, ...]] = []
+    rest = tuple(experts)
+    for size in (sizes or (len(rest),))[:-1]:
+        waves.append(rest[:size])
+        rest = rest[size:]
+    return tuple(wave for wave in (*waves, rest) if wave)
+
+
 def _single(able: Sequence[Candidate], reason: str) -> Plan:
     first, *rest = (c.expert for c in able)
-    return Plan(experts=(first,), aggregator="single", spares=tuple(rest), reason=reason)
+    return Plan(waves=((first,),), aggregator="single", spares=tuple(rest), reason=reason)

@@ -63,14 +63,25 @@ class Profile(Spec):
 
 
 class Profiles(Spec):
-    """All profiles of one file."""
+    """All profiles of one file.
+
+    Attributes:
+        experts: who answered how many calibration questions right.
+        aggregators: who made how many right final answers of others' responses (`router/panels.py`). A file may be
+            without: nothing is then known of who aggregates best.
+    """
 
     format: Literal[2] = 2
     experts: Mapping[str, Profile] = Field(default_factory=dict)
+    aggregators: Mapping[str, Profile] = Field(default_factory=dict)
 
     def updated(self, measured: Mapping[str, Profile]) -> Profiles:
-        """With these profiles in place of their experts' old ones; the other experts keep theirs."""
-        return Profiles(experts={**self.experts, **measured})
+        """With these profiles in place of their experts' old ones; everything else stays."""
+        return Profiles(experts={**self.experts, **measured}, aggregators=self.aggregators)
+
+    def updated_aggregators(self, measured: Mapping[str, Profile]) -> Profiles:
+        """As `updated`, for those that were measured at aggregating."""
+        return Profiles(experts=self.experts, aggregators={**self.aggregators, **measured})
 
     def save(self, path: Path) -> None:
         write_whole(path, (self.model_dump_json(indent=1) + "\n").encode())
@@ -110,8 +121,15 @@ def stale(profiles: Profiles, versions: Mapping[str, str]) -> tuple[str, ...]:
     Args:
         versions: expert -> version now (`experts/version.py`). Experts without a profile are not stale but unknown.
     """
+    return _of_other_versions(profiles.experts, versions)
+
+
+def stale_aggregators(profiles: Profiles, versions: Mapping[str, str]) -> tuple[str, ...]:
+    """As `stale`, for those that were measured at aggregating."""
+    return _of_other_versions(profiles.aggregators, versions)
+
+
+def _of_other_versions(measured: Mapping[str, Profile], versions: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(
-        name
-        for name, profile in profiles.experts.items()
-        if name in versions and profile.expert_version != versions[name]
+        name for name, profile in measured.items() if name in versions and profile.expert_version != versions[name]
     )

@@ -1,18 +1,24 @@
 """One frozen record per step of a query's journey. No behaviour beyond derived quantities.
 
-Query -> Ticket -> CategoryScores -> SkillScores -> [Candidate] -> Plan -> [Reply] -> Answer, all in a Decision
+Query -> Ticket -> CategoryScores -> SkillScores -> [Candidate] -> Plan, all in a Decision -> [Reply] -> Answer
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from experts.errors import ExpertError
 
+if TYPE_CHECKING:
+    from router.structured import AnswerFormat
+
 JsonObject = dict[str, Any]
-Aggregator = Literal["single", "vote"]
+Aggregator = Literal["single", "vote", "consensus", "synthesize"]
+Aggregate = Literal["auto"] | Aggregator  # what may be asked for
+Kind = Literal["chat", "completion"]
+Role = Literal["answer", "keywords", "aggregator"]
 Evidence = Literal["skill", "category", "overall", "pool"]
 
 
@@ -21,9 +27,9 @@ class Needs:
     """What an expert must be able to do to be asked at all."""
 
     tools: bool = False
-    json_schema: bool = False
+    json_schema: bool = False  # any response_format but text
     images: bool = False
-    samples: int = 1  # OpenAI's n
+    samples: int = 1  # OpenAI's n; of /v1/completions, n times the prompts
 
     def missing(self, tools: bool, json_schema: bool, images: bool) -> tuple[str, ...]:
         """Names of needed capabilities that an expert with the given ones lacks."""
@@ -36,7 +42,9 @@ class Query:
     """One request, validated: what is asked, what it needs, how it wants the answer.
 
     `body` is the client's own JSON (sampling parameters unchanged) without `model`, `stream`,
-    `stream_options` and `symposium`. `text` is what is classified; `texts` is all that is rendered into the prompt.
+    `stream_options` and `symposium`. `text` is what is asked now, `earlier` what the user said before (oldest first,
+    bounded): both are classified. `texts` is all that is rendered into the prompt. `session` is the client's own
+    name for the conversation; `answer_format` what the answer must keep to.
     """
 
     request_id: str
@@ -50,6 +58,11 @@ class Query:
     include_usage: bool = False
     explain: bool = False
     progress: bool = False  # a stream that tells the route as it happens
+    kind: Kind = "chat"
+    aggregate: Aggregate | None = None  # None: as the policy says
+    earlier: tuple[str, ...] = ()
+    session: str | None = None
+    answer_format: AnswerFormat | None = None
 
     @property
     def prompt_bytes(self) -> int:
@@ -112,12 +125,27 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who is asked, how the answers become one, who may step in, and why this size."""
+    """Who is asked, how the answers become one, who may step in, and why this size.
 
-    experts: tuple[str, ...]
+    `waves` are the experts in the order they are asked: the second wave only while the first has not decided.
+    `quorum`: so many answers of the last wave are enough. `decided_at`: the posterior at which nobody more is waited
+    for; None: everybody is heard. `weights`: expert -> P(correct) that its vote counts by. `synthesizers`: who may
+    write one answer of several, the best first.
+    """
+
+    waves: tuple[tuple[str, ...], ...]
     aggregator: Aggregator
     spares: tuple[str, ...]
     reason: str
+    quorum: int | None = None
+    decided_at: float | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    synthesizers: tuple[str, ...] = ()
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """All who may be convened, in order; spares not counted."""
+        return tuple(expert for wave in self.waves for expert in wave)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +173,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One leg that was answered: the expert's choices as they came, and what they cost."""
+    """One leg that was answered: the expert's choices, and what they cost. A relayed one's went by: none are here."""
 
     expert: str
     leg_id: str
@@ -153,12 +181,13 @@ class Reply:
     usage: Usage
     seconds: float
     extra: Mapping[str, Any] = field(default_factory=dict)  # fields such as system_fingerprint
+    first_token_s: float | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
         """What each choice says; "" for one without text."""
-        contents = ((choice.get("message") or {}).get("content") for choice in self.choices)
-        return tuple(content if isinstance(content, str) else "" for content in contents)
+        said = ((choice.get("message") or {}).get("content", choice.get("text")) for choice in self.choices)
+        return tuple(text if isinstance(text, str) else "" for text in said)
 
     @property
     def text(self) -> str:
@@ -177,11 +206,43 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """One leg that was aborted by us, because its answer was not needed any more. `usage` is what is known of it."""
+
+    expert: str
+    leg_id: str
+    usage: Usage = Usage()
+    seconds: float = 0.0
+
+
+Leg = Reply | Failure | Cut
+
+
+Move = Literal["wait", "ask", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a convening stands: who has answered, whose answers are awaited, which waves were not asked yet."""
+
+    replies: tuple[Reply, ...]
+    running: tuple[str, ...]
+    left: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ballot:
-    """How a vote went: extracted answer -> the experts behind it, winner first."""
+    """How several replies compare: extracted answer -> the experts behind it, winner first.
+
+    `share` is the winner's of the votes cast. `posterior` is the probability that the winner is right, as far as
+    P(correct) of its supporters and opponents says; None where nothing was voted on. `spread` is the expected distance
+    (1 - cosine) of open-ended responses from the one chosen; small where they say the same.
+    """
 
     answers: tuple[tuple[str, tuple[str, ...]], ...]
-    share: float  # of the votes cast, for the winner
+    share: float
+    posterior: float | None = None
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +269,6 @@ class Decision:
     candidates: tuple[Candidate, ...] = ()
     asides: tuple[Reply | Failure, ...] = ()  # legs that helped to decide: the keyword expert's
     stale: tuple[str, ...] = ()  # candidates of which another version was measured than the one that answers now
+    turns: int = 1  # of the conversation, that were classified; the last is what is asked now
+    anchor: int = 0  # the turn that the route is by
     overhead_s: float = 0.0
-
-    @property
-    def asides_usage(self) -> Usage:
-        return sum((leg.usage for leg in self.asides), Usage())

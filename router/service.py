@@ -17,24 +17,35 @@ from router.config import Config
 from router.dispatch import Dispatcher
 from router.embed import Embedder, MicroBatcher
 from router.embedders import open_embedder
-from router.pipeline import Knowledge, Pipeline
+from router.health import Health
+from router.knowledge import Knowledge
+from router.legs import Legs
+from router.pipeline import Pipeline
+from router.sessions import Sessions
 from router.telemetry import Telemetry
 from router.watch import Watch
 
 DRAIN_S = 5.0
+MAX_SESSIONS, SESSION_TTL_S = 10_000, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """One running router: what the HTTP side needs, and nothing else."""
 
-    config: Config
-    version: str
-    versions: Mapping[str, str]  # expert -> what answers there, as its files and address said at the start
+    knowledge: Knowledge
     pipeline: Pipeline
     watch: Watch
     telemetry: Telemetry
     clock: Callable[[], float]
+
+    @property
+    def config(self) -> Config:
+        return self.knowledge.config
+
+    @property
+    def version(self) -> str:
+        return self.knowledge.version
 
     @property
     def ready(self) -> bool:
@@ -95,11 +106,15 @@ async def open_service(
     async with open_session() as session:
         client = ExpertClient(session)
         watch = Watch(client, experts_at, lambda name, up: telemetry.expert_up.labels(name).set(up))
-        dispatcher = Dispatcher(client, experts_at, watch, telemetry.emit)
-        pipeline = Pipeline(knowledge, batcher, dispatcher, watch, telemetry.emit, time.monotonic)
+        health = Health(experts_at, config.convening, time.monotonic, telemetry.breaker_changed)
+        legs = Legs(client, experts_at, watch, health, telemetry.emit)
+        servers = {name: endpoint.base_url for name, endpoint in experts_at.items()}
+        dispatcher = Dispatcher(legs, health, servers, telemetry.emit)
+        sessions = Sessions(MAX_SESSIONS, SESSION_TTL_S)
+        pipeline = Pipeline(knowledge, batcher, dispatcher, watch, health, sessions, telemetry.emit, time.monotonic)
         watch.start()
         try:
-            yield Service(config, knowledge.version, knowledge.versions, pipeline, watch, telemetry, time.monotonic)
+            yield Service(knowledge, pipeline, watch, telemetry, time.monotonic)
         finally:
             await dispatcher.drain(DRAIN_S)
             await watch.stop()

@@ -8,10 +8,11 @@ from collections.abc import Sequence, Set
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from router.events import Decided, Event, Finished, LegEnded, LegSettled
-from router.records import Failure, Reply, SkillScores
+from router.events import Concluded, Decided, Event, Extra, Finished, LegEnded, LegSettled
+from router.records import Decision, Failure, Reply, SkillScores
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+STATES = ("closed", "open", "half_open")
 _OVERHEAD = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1)
 
 
@@ -61,6 +62,18 @@ class Telemetry:
             "symposium_tokens", "Settled tokens; exact=\"false\" where only an estimate exists.",
             ["expert", "kind", "exact"], registry=registry,
         )  # fmt: skip
+        self.extra = Counter(
+            "symposium_extra_legs", "Experts asked besides the planned: instead of one that failed, beside a late one.",
+            ["expert", "why"], registry=registry,
+        )  # fmt: skip
+        self.concluded = Counter(
+            "symposium_conclusions", "Answers by how they were made of what experts said, and why so.",
+            ["policy", "how", "why"], registry=registry,
+        )  # fmt: skip
+        self.breaker = Gauge(
+            "symposium_breaker_state", "1 for the state that the expert's breaker is in.",
+            ["expert", "state"], registry=registry,
+        )  # fmt: skip
         self.in_flight = Gauge("symposium_in_flight", "Requests held now.", registry=registry)
         self.embed_batch = Histogram(
             "symposium_embed_batch_size", "Queries embedded in one forward pass.",
@@ -79,19 +92,13 @@ class Telemetry:
         )
         for expert in experts:
             self.expert_up.labels(expert).set(0)
+            self.breaker_changed(expert, "closed")
             outdated.labels(expert).set(expert in stale)
 
     def emit(self, event: Event) -> None:
         match event:
             case Decided(decision=decision):
-                category = decision.categories.category if decision.categories else "none"
-                self.decisions.labels(decision.policy, category, decision.plan.reason).inc()
-                self.overhead.labels(decision.policy).observe(decision.overhead_s)
-                if decision.skills is not None:
-                    self._skills(decision.skills, decision.asides)
-                for candidate in decision.candidates:
-                    if candidate.evidence == "pool":
-                        self.unprofiled.labels(candidate.expert).inc()
+                self._decided(decision)
             case LegEnded():
                 self.legs.labels(event.expert, event.outcome).inc()
                 self.leg_seconds.labels(event.expert).observe(event.seconds)
@@ -101,9 +108,27 @@ class Telemetry:
                 exact = "true" if event.usage.exact else "false"
                 self.tokens.labels(event.expert, "prompt", exact).inc(event.usage.prompt_tokens)
                 self.tokens.labels(event.expert, "output", exact).inc(event.usage.completion_tokens)
+            case Extra():
+                self.extra.labels(event.expert, event.why).inc()
+            case Concluded():
+                self.concluded.labels(event.policy, event.how, event.why).inc()
             case Finished():
                 self.requests.labels(event.policy, event.outcome, str(event.status)).inc()
                 self.request_seconds.labels(event.policy).observe(event.seconds)
+
+    def _decided(self, decision: Decision) -> None:
+        category = decision.categories.category if decision.categories else "none"
+        self.decisions.labels(decision.policy, category, decision.plan.reason).inc()
+        self.overhead.labels(decision.policy).observe(decision.overhead_s)
+        if decision.skills is not None:
+            self._skills(decision.skills, decision.asides)
+        for candidate in decision.candidates:
+            if candidate.evidence == "pool":
+                self.unprofiled.labels(candidate.expert).inc()
+
+    def breaker_changed(self, expert: str, state: str) -> None:
+        for name in STATES:
+            self.breaker.labels(expert, name).set(name == state)
 
     def _skills(self, skills: SkillScores, asides: Sequence[Reply | Failure]) -> None:
         if not skills.weights or skills.unknown:

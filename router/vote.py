@@ -1,97 +1,96 @@
-"""Majority vote over free text: what was answered, who agrees, who wins. Pure.
+"""Who agrees with whom, and how probable it is that the majority is right. Pure.
 
-The winner's own text is returned unchanged. Ties go to the answer whose supporters' predicted
-correctness sums to more.
+Each vote weighs the log-odds of its expert's P(correct) against one of K wrong answers: with p = P(correct), a right
+expert names the right answer and a wrong one any of K others, so a vote multiplies the odds of its answer by
+p K / (1 - p) (naive Bayes; K is `alternatives`). The posterior spreads over the answers seen and those that nobody
+named. The winner's own text is returned unchanged.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from router.answers import MAX_SHORT_CHARS, comparable
 from router.records import Answer, Ballot, Reply
 
-MAX_SHORT_CHARS = 200  # longer texts agree only when they are the same text
-MAX_MAGNITUDE = 50  # decimal places that a number is written out to
-_MARKS = (
-    re.compile(r"(?:final\s+)?answer[*_]{0,3}\s*(?:is|:|=)[\s:*_]*(?P<core>\S[^\n]*)", re.IGNORECASE),
-    re.compile(r"\\boxed\{(?P<core>[^{}]*)\}"),
-    re.compile(r"####\s*(?P<core>\S[^\n]*)"),
-)
-_LETTER = re.compile(r"\(?([A-J])\)?[.:)]?")
-_LETTERED = re.compile(r"\(?([A-J])[).:]\s")  # "B) Paris": only behind a mark, where a choice is expected
-_NUMBER = re.compile(r"([-+]?)[$€£]?((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)([eE][-+]?\d{1,9})?(%?)")
+SURE = 0.98  # no P(correct) counts as more certain than this, nor as less than its counterpart
+LEAST_WEIGHT = 0.01  # agreement never speaks against an answer, however weak the expert
+EQUAL = 0.6  # P(correct) of everybody where all votes are equal: any above chance gives the plain majority
+Form = Literal["text", "json", "tools"]
 
 
-def extract(text: str) -> str:
-    """The comparable core of an answer: the last marked answer, else the whole text, normalised.
+@dataclass(frozen=True, slots=True)
+class Camp:
+    """The replies that give one answer, the most trusted first; `weight` is the sum of theirs."""
 
-    Numbers compare by value ("1,000.0" = "1000"; a percentage only with a percentage), choices by letter, short
-    texts without case, surrounding punctuation and spare blanks.
-    """
-    marked = [match for mark in _MARKS for match in mark.finditer(text)]
-    core = max(marked, key=lambda match: match.start())["core"] if marked else text
-    if len(core) > 4 * MAX_SHORT_CHARS:
-        return core.strip()
-    core = _plain(core).strip().strip("*`_\"'$").strip()
-    if len(core) > MAX_SHORT_CHARS:
-        return core
-    letter = _LETTER.fullmatch(core) or (_LETTERED.match(core) if marked else None)
-    if letter:
-        return letter[1]
-    bare = core.rstrip(".!;,").strip()
-    return _number(bare) or " ".join(bare.casefold().split())
+    answer: str
+    replies: tuple[Reply, ...]
+    weight: float
 
 
-def _plain(text: str) -> str:
-    """Compatibility characters in their plain form (full-width digits, ligatures); 10² must not become 102."""
-    kept = ("<super>", "<sub>", "<fraction>")
-    plain = (
-        c if unicodedata.decomposition(c).startswith(kept) else unicodedata.normalize("NFKC", c)
-        for c in text.replace("\N{MINUS SIGN}", "-")
-    )
-    return unicodedata.normalize("NFC", "".join(plain))
+@dataclass(frozen=True, slots=True)
+class Electorate:
+    """What votes count: P(correct) per expert (missing: 0), and among how many wrong answers wrong experts scatter."""
+
+    p_correct: Mapping[str, float]
+    alternatives: float
+    form: Form = "text"
+
+    def trust(self, expert: str) -> float:
+        return self.p_correct.get(expert, 0.0)
+
+    def weight(self, expert: str) -> float:
+        """Log-odds that one vote adds to its answer."""
+        p = min(max(self.trust(expert), 1 - SURE), SURE)
+        return max(math.log(p * self.alternatives / (1 - p)), LEAST_WEIGHT)
+
+    def camps(self, replies: Sequence[Reply]) -> tuple[Camp, ...]:
+        """By answer, the winner first. Ties go to more trust, then by text: who answered first decides nothing."""
+        found: dict[str, list[Reply]] = {}
+        for reply in replies:
+            found.setdefault(comparable(reply.choices[0], self.form), []).append(reply)
+        camps = [
+            Camp(
+                answer,
+                tuple(sorted(camp, key=lambda r: (-self.trust(r.expert), r.expert))),
+                math.fsum(self.weight(r.expert) for r in camp),
+            )
+            for answer, camp in found.items()
+        ]
+        return tuple(sorted(camps, key=self._order))
+
+    def _order(self, camp: Camp) -> tuple[bool, float, float, str]:
+        trust = math.fsum(self.trust(reply.expert) for reply in camp.replies)
+        # No answer never beats an answer. Weights are rounded: equal ones must not differ by the order of a sum.
+        return not camp.answer, -round(camp.weight, 9), -trust, camp.answer
+
+    def posterior(self, camps: Sequence[Camp]) -> float:
+        """P(the winner is right), in [0, 1]."""
+        if not camps or not camps[0].answer:
+            return 0.0
+        weights = [camp.weight for camp in camps if camp.answer]
+        most = max(weights)
+        unseen = max(self.alternatives + 1 - len(weights), 1.0) * math.exp(-most)
+        return math.exp(weights[0] - most) / (math.fsum(math.exp(w - most) for w in weights) + unseen)
+
+    def settled(self, camps: Sequence[Camp], outstanding: Iterable[str]) -> bool:
+        """Whether no vote of those still to come could make another answer win."""
+        if not camps or not camps[0].answer:
+            return False
+        second = camps[1].weight if len(camps) > 1 and camps[1].answer else 0.0
+        return camps[0].weight - second > math.fsum(map(self.weight, outstanding)) + 1e-9
 
 
-def _number(text: str) -> str | None:
-    """A number's one spelling; None for what is none, or is too long to be written out."""
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        return None
-    sign, digits, exponent, percent = match.groups()
-    value = Decimal(sign + digits.replace(",", "") + (exponent or ""))
-    if not -MAX_MAGNITUDE < value.adjusted() < MAX_MAGNITUDE:
-        return None
-    written = format(value, "f") if value else "0"
-    return (written.rstrip("0").rstrip(".") if "." in written else written) + percent
-
-
-def majority(replies: Sequence[Reply], p_correct: Mapping[str, float]) -> Answer:
-    """The answer most replies agree on, in the words of its most trusted supporter.
-
-    Args:
-        replies: at least one.
-        p_correct: expert -> predicted correctness; breaks ties, missing counts as 0.
-    """
-    camps: dict[str, list[Reply]] = {}
-    for reply in replies:
-        camps.setdefault(extract(reply.text), []).append(reply)
-
-    def trust(reply: Reply) -> float:
-        return p_correct.get(reply.expert, 0.0)
-
-    def order(item: tuple[str, list[Reply]]) -> tuple[bool, int, float, str]:
-        # No answer never beats an answer. The text breaks the last tie: who answered first decides nothing.
-        text, camp = item
-        return not text, -len(camp), -math.fsum(map(trust, camp)), text
-
-    ranked = sorted(camps.items(), key=order)
-    winner = min(ranked[0][1], key=lambda r: (-trust(r), r.expert))
+def elected(electorate: Electorate, replies: Sequence[Reply]) -> Answer:
+    """The answer that most weight stands behind, in the words of its most trusted supporter. At least one reply."""
+    camps = electorate.camps(replies)
+    winner = camps[0].replies[0]
     ballot = Ballot(
-        answers=tuple((text[:MAX_SHORT_CHARS], tuple(r.expert for r in camp)) for text, camp in ranked),
-        share=len(ranked[0][1]) / len(replies),
+        answers=tuple((c.answer[:MAX_SHORT_CHARS], tuple(r.expert for r in c.replies)) for c in camps),
+        share=len(camps[0].replies) / len(replies),
+        posterior=electorate.posterior(camps),
     )
-    return Answer(expert=winner.expert, choices=winner.choices, ballot=ballot, extra=winner.extra)
+    return Answer(winner.expert, winner.choices, ballot, winner.extra)

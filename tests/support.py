@@ -180,10 +180,10 @@ def raw_post(url: str, body: object, headers: Mapping[str, str] | None = None) -
 
 
 def sse_events(response: httpx.Response) -> list[dict[str, Any]]:
-    """The chunks of a stream, which must end in [DONE]."""
-    *data, done, rest = response.text.split("\n\n")
+    """The chunks of a stream, which must end in [DONE]; comments are read past."""
+    *lines, done, rest = response.text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
-    return [json.loads(line.removeprefix("data: ")) for line in data]
+    return [json.loads(line.removeprefix("data: ")) for line in lines if not line.startswith(": ")]
 
 
 def said(chunks: Iterable[dict[str, Any]]) -> str:

@@ -14,8 +14,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.api.auth import authenticate
-from router.api.chat import ChatCompletions
+from router.api.chat import Completions, Held
+from router.api.openapi import document
+from router.api.schema import parse_chat
+from router.api.schema_completion import parse_completion
 from router.errors import MethodNotAllowed, NotFound, SymposiumError
+from router.records import Kind
 from router.service import Service
 
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
@@ -29,29 +33,37 @@ def build_app(open_service: OpenService) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_service() as service:
             app.state.service = service
-            app.state.chat = ChatCompletions(service)
+            held = Held(service.telemetry.in_flight.set)
+            app.state.chat = Completions(service, parse_chat, held)
+            app.state.completion = Completions(service, parse_completion, held)
+            app.state.document = document(service.config.server, version("symposium"), _names(service))
             yield
 
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", _Chat(), methods=["POST"]),
+            Route("/v1/chat/completions", _Endpoint("chat"), methods=["POST"]),
+            Route("/v1/completions", _Endpoint("completion"), methods=["POST"]),
             Route("/v1/models", _guarded(_models)),
             Route("/v1/models/{model}", _guarded(_model)),
             Route("/health", _health),
             Route("/ready", _ready),
             Route("/version", _version),
             Route("/metrics", _metrics),
+            Route("/openapi.json", _document),
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_error, SymposiumError: _symposium_error},
     )
 
 
-class _Chat:
+class _Endpoint:
     """Finds the endpoint that the lifespan made: routes are fixed before it runs."""
 
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint: ASGIApp = scope["app"].state.chat
+        endpoint: ASGIApp = getattr(scope["app"].state, self._kind)
         await endpoint(scope, receive, send)
 
 
@@ -65,15 +77,18 @@ def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Awai
 
 def _models(request: Request) -> Response:
     service = _service(request)
-    names = [*service.config.policies, *service.config.experts]
-    return JSONResponse({"object": "list", "data": [_model_json(service, name) for name in names]})
+    return JSONResponse({"object": "list", "data": [_model_json(service, name) for name in _names(service)]})
 
 
 def _model(request: Request) -> Response:
     service, name = _service(request), request.path_params["model"]
-    if name not in service.config.policies and name not in service.config.experts:
+    if name not in _names(service):
         raise NotFound(f"The model '{name}' does not exist.", code="model_not_found", param="model")
     return JSONResponse(_model_json(service, name))
+
+
+def _names(service: Service) -> list[str]:
+    return [*service.config.policies, *service.config.experts]
 
 
 def _model_json(service: Service, name: str) -> dict[str, object]:
@@ -90,7 +105,7 @@ def _model_json(service: Service, name: str) -> dict[str, object]:
             "kind": "expert",
             "part": expert.part,
             "description": expert.description,
-            "version": service.versions[name],
+            "version": service.knowledge.versions[name],
             "up": service.watch.up[name],
             "context_tokens": expert.context_tokens,
             "price": expert.price.model_dump(),
@@ -117,6 +132,10 @@ async def _metrics(request: Request) -> Response:
     if not service.config.server.public_metrics:
         raise NotFound("No such path.", code="not_found")
     return Response(service.telemetry.exposition(), media_type=CONTENT_TYPE_METRICS)
+
+
+async def _document(request: Request) -> Response:
+    return JSONResponse(request.app.state.document)
 
 
 def _service(request: Request) -> Service:

@@ -1,4 +1,5 @@
-"""`POST /v1/chat/completions`: from HTTP to the pipeline and back. HTTP's shape only; decides nothing.
+"""`POST /v1/chat/completions` and `/v1/completions`: from HTTP to the pipeline and back. HTTP's shape only; decides
+nothing.
 
 One request ends in exactly one `Finished` event, whichever way it ends.
 """
@@ -9,8 +10,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 
 from starlette.types import Message, Receive, Scope, Send
@@ -18,31 +19,23 @@ from starlette.types import Message, Receive, Scope, Send
 from experts.errors import ExpertError
 from router.admission import admit
 from router.api.auth import authenticate
-from router.api.http import (
-    ClientGone,
-    header,
-    read_body,
-    send_error,
-    send_json,
-    start,
-    while_connected,
-)
-from router.api.schema import parse_chat
-from router.api.sse import DONE, Head, completion, event, last_chunk, told, whole_as_chunks
-from router.dispatch import Heard
+from router.api.http import ClientGone, header, read_body, send_error, send_json, start, while_connected
+from router.api.narrate import Narrator, progress
+from router.api.sse import DONE, Head, completion, event, last_chunk, relayed, told, whole_as_chunks
+from router.config import RequestLimits
 from router.errors import ExpertsFailed, SymposiumError
 from router.events import Finished, Outcome
-from router.explain import decision_json, leg_json, outcome_json
-from router.pipeline import Result
-from router.records import Decision, Failure, JsonObject, Query, Reply, Ticket
+from router.explain import decision_json, outcome_json, spent_json
+from router.records import Decision, JsonObject, Query, Ticket
+from router.response import Response
 from router.service import Service
 
 log = logging.getLogger(__name__)
+Parse = Callable[[bytes, str, RequestLimits, str | None], Query]
 CLIENT_CLOSED = 499  # nginx's name for it; only in our own metrics
-
-
 SEND_LIMIT_S = 30.0  # a client that stops reading is gone
 BODY_LIMIT_S = 30.0
+_STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
 class BodyTooSlow(SymposiumError):
@@ -57,21 +50,21 @@ class InternalError(SymposiumError):
 class _Ending:
     """How the request ended, as far as known; what `Finished` will say."""
 
+    request_id: str
     policy: str = ""
     outcome: Outcome = "answered"
     status: int = 200
     started: bool = False  # the response's first byte is out
 
 
-class ChatCompletions:
-    """The endpoint as an ASGI application, with the count of what this replica holds."""
+class Completions:
+    """An endpoint as an ASGI application. The replica's endpoints share the count of what it holds."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._in_flight = 0
+    def __init__(self, service: Service, parse: Parse, held: Held) -> None:
+        self._service, self._parse, self._held = service, parse, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service, ending = self._service, _Ending()
+        service, ending = self._service, _Ending(f"req_{uuid.uuid4().hex}")
         began = service.clock()
 
         async def tracked(message: Message) -> None:
@@ -85,15 +78,12 @@ class ChatCompletions:
         try:
             principal = authenticate(header(scope, "authorization"), service.config.server.api_keys)
             limits = service.config.server.limits
-            ticket = admit(principal, self._in_flight, limits.max_in_flight, began)
-            self._held(+1)
-            try:
+            ticket = admit(principal, self._held.count, limits.max_in_flight, began)
+            with self._held:
                 raw = await _body_in_time(receive, limits.max_body_bytes)
                 ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
-                query = parse_chat(raw, f"req_{uuid.uuid4().hex}", limits)
+                query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
                 await while_connected(receive, self._serve(query, ticket, tracked, ending))
-            finally:
-                self._held(-1)
         except ClientGone:
             ending.outcome, ending.status = "cancelled", CLIENT_CLOSED
         except SymposiumError as error:
@@ -107,103 +97,87 @@ class ChatCompletions:
         finally:
             seconds = service.clock() - began
             service.telemetry.emit(Finished(ending.policy, ending.outcome, ending.status, seconds))
-
-    def _held(self, change: int) -> None:
-        self._in_flight += change
-        self._service.telemetry.in_flight.set(self._in_flight)
+            if ending.outcome == "cancelled":
+                log.info("%s was cancelled by its client after %.3f s", ending.request_id, seconds)
 
     async def _serve(self, query: Query, ticket: Ticket, send: Send, ending: _Ending) -> None:
         decision = await self._service.pipeline.decide(query, ticket)
         ending.policy = decision.policy
-        head = Head(f"chatcmpl-{query.request_id}", int(time.time()), query.model)
+        head = Head(query.request_id, int(time.time()), query.model, query.kind)
         if not query.stream:
-            result = await self._service.pipeline.answer(decision)
-            whole = completion(head, result.answer, result.usage, _explanation(decision, result))
-            await send_json(send, 200, whole, _headers(decision, [r.expert for r in result.replies]))
+            async with self._service.pipeline.respond(decision) as response:
+                assert response.answer is not None, "only a stream is relayed"
+                whole = completion(head, response.answer, response.usage, self._told(response))
+                await send_json(send, 200, whole, _headers(decision, response) | _cost(whole))
             return
         try:
-            if query.progress:
-                await start(send, 200, _headers(decision, []) | _STREAM_HEADERS)
-                await _body(send, event(told(head, "decided", decision_json(decision, set(decision.plan.experts)))))
-            stream = self._relay if decision.plan.aggregator == "single" else self._vote
-            await stream(decision, head, send, ending)
+            await self._stream(decision, head, send, ending)
         except SymposiumError as error:
             if not ending.started:
                 raise
             ending.outcome, ending.status = "failed", error.status
-            await _finish_stream(send, dict(error.body()))
+            await _close(send, event(dict(error.body())))
 
-    async def _vote(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
-        query = decision.query
-        async with _telling(head, send if query.progress else None) as heard:
-            result = await self._service.pipeline.answer(decision, heard)
-        if not ending.started:
-            await start(send, 200, _headers(decision, [r.expert for r in result.replies]) | _STREAM_HEADERS)
-        for chunk in whole_as_chunks(head, result.answer):
-            await _body(send, event(chunk))
-        explanation = _explanation(decision, result)
-        await _finish_stream(send, last_chunk(head, result.usage, query.include_usage, explanation))
+    async def _stream(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
+        query, quiet_s = decision.query, self._service.config.convening.keepalive_after_ms / 1000
 
-    async def _relay(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
-        query = decision.query
-        async with AsyncExitStack() as stack:
-            async with _telling(head, send if query.progress else None) as heard:
-                live = await stack.enter_async_context(self._service.pipeline.relay(decision, heard))
+        async def say(data: bytes) -> None:
             if not ending.started:
-                await start(send, 200, _headers(decision, [live.expert]) | _STREAM_HEADERS)
-            try:
-                async for chunk in live.chunks:
-                    chunk |= {"id": head.id, "created": head.created, "model": head.model}
+                await start(send, 200, _headers(decision, None) | _STREAM_HEADERS)
+            await _body(send, data)
+
+        narrator = Narrator(head, say, len(decision.plan.experts), quiet_s, progress=query.progress)
+        async with AsyncExitStack() as stack:
+            async with narrator.telling():
+                if query.progress:
+                    await say(event(told(head, "decided", decision_json(decision, set(decision.plan.experts)))))
+                answering = self._service.pipeline.respond(decision, narrator.heard)
+                response = await stack.enter_async_context(answering)
+            if not ending.started:
+                await start(send, 200, _headers(decision, response) | _STREAM_HEADERS)
+            if response.answer is not None:
+                for chunk in whole_as_chunks(head, response.answer):
                     await _body(send, event(chunk))
-            except ExpertError as error:
-                ending.outcome, ending.status = "failed", ExpertsFailed.status
-                broken = ExpertsFailed(
-                    f"The expert failed in the middle of its answer ({error.expert}: {error.reason}).",
-                    code="stream_broken",
-                )
-                await _finish_stream(send, dict(broken.body()))
-                return
-            if query.progress:
-                await _body(send, event(_leg_told(head, live.so_far())))
-            explanation = None
-            if query.explain:
-                asked = {live.expert} | {f.expert for f in live.failures}
-                outcome = outcome_json(None, failures=live.failures) | {"answered_by": live.expert}
-                explanation = decision_json(decision, asked) | outcome
-            last = last_chunk(head, live.usage() + decision.asides_usage, query.include_usage, explanation)
-            await _finish_stream(send, last)
+            else:
+                await self._relay(response, head, send)
+            usage = response.usage if query.include_usage else None
+            wanted = query.include_usage or query.explain or query.progress
+            last = event(last_chunk(head, usage, self._told(response))) if wanted else b""
+            await _close(send, last)
+
+    async def _relay(self, response: Response, head: Head, send: Send) -> None:
+        try:
+            async with aclosing(response.chunks()) as chunks:
+                async for chunk in chunks:
+                    await _body(send, event(relayed(head, chunk)))
+        except ExpertError as error:
+            raise ExpertsFailed(
+                f"The expert failed in the middle of its answer ({error.expert}: {error.reason}).",
+                code="stream_broken",
+            ) from error
+        if response.decision.query.progress:
+            await _body(send, event(told(head, *progress(*response.ended[-1]))))
+
+    def _told(self, response: Response) -> JsonObject:
+        spent = spent_json(response, self._service.knowledge.usd)
+        return spent | outcome_json(response) if response.decision.query.explain else spent
 
 
-def _leg_told(head: Head, leg: Reply | Failure) -> JsonObject:
-    return told(head, "failed" if isinstance(leg, Failure) else "answered", leg_json(leg))
+class Held:
+    """How many requests this replica holds, as a context manager around each."""
 
+    def __init__(self, show: Callable[[int], None]) -> None:
+        self.count, self._show = 0, show
 
-_STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+    def __enter__(self) -> None:
+        self._change(+1)
 
+    def __exit__(self, *_: object) -> None:
+        self._change(-1)
 
-@asynccontextmanager
-async def _telling(head: Head, send: Send | None) -> AsyncIterator[Heard]:
-    """What legs' ends are to be told to, for as long as the block runs; without `send` nobody is told.
-
-    All that was heard is sent before the block is left, also when it is left by an error of ours.
-    """
-    news: asyncio.Queue[Reply | Failure | None] = asyncio.Queue()
-
-    async def tell(to: Send) -> None:
-        while (leg := await news.get()) is not None:
-            await _body(to, event(_leg_told(head, leg)))
-
-    teller = asyncio.ensure_future(tell(send)) if send else None
-    try:
-        yield news.put_nowait
-    except asyncio.CancelledError:
-        if teller:
-            teller.cancel()
-        raise
-    finally:
-        news.put_nowait(None)
-        if teller:
-            await asyncio.gather(teller, return_exceptions=True)  # a client that is gone shows at the next send
+    def _change(self, by: int) -> None:
+        self.count += by
+        self._show(self.count)
 
 
 async def _body_in_time(receive: Receive, max_bytes: int) -> bytes:
@@ -220,28 +194,29 @@ async def _end_with(error: SymposiumError, send: Send, ending: _Ending) -> None:
         await send_error(send, error)
 
 
-def _headers(decision: Decision, answered: list[str]) -> dict[str, str]:
+def _headers(decision: Decision, response: Response | None) -> dict[str, str]:
+    """The plan; and, where the stream was not opened before that, what came of it."""
     plan = decision.plan
-    return {
+    headers = {
         "x-symposium-decision-id": decision.query.request_id,
         "x-symposium-config": decision.config_version,
-        **({"x-symposium-experts": ",".join(answered)} if answered else {}),
         "x-symposium-plan": f"{plan.aggregator};reason={plan.reason};asked={','.join(plan.experts)}",
         "x-symposium-overhead-ms": f"{decision.overhead_s * 1000:.2f}",
     }
+    if response is not None:
+        headers["x-symposium-experts"] = ",".join(response.answered)
+        if response.missing:
+            headers["x-symposium-missing"] = ",".join(response.missing)
+    return headers
 
 
-def _explanation(decision: Decision, result: Result) -> JsonObject | None:
-    if not decision.query.explain:
-        return None
-    asked = {r.expert for r in result.replies} | {f.expert for f in result.failures}
-    return decision_json(decision, asked) | outcome_json(result.answer, result.replies, result.failures)
+def _cost(whole: JsonObject) -> dict[str, str]:
+    return {"x-symposium-cost-usd": f"{whole['symposium']['cost_usd']:.6g}"}
 
 
 async def _body(send: Send, data: bytes) -> None:
     await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-async def _finish_stream(send: Send, last: JsonObject | None) -> None:
-    data = DONE if last is None else event(last) + DONE
-    await send({"type": "http.response.body", "body": data, "more_body": False})
+async def _close(send: Send, last: bytes) -> None:
+    await send({"type": "http.response.body", "body": last + DONE, "more_body": False})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from router.records import Answer, JsonObject, Usage
+from router.records import Answer, JsonObject, Kind, Usage
 
 DONE = b"data: [DONE]\n\n"
 
@@ -16,36 +16,37 @@ DONE = b"data: [DONE]\n\n"
 class Head:
     """What every object of one response shares."""
 
-    id: str
+    request_id: str
     created: int
     model: str
+    kind: Kind = "chat"
+
+    @property
+    def id(self) -> str:
+        return ("chatcmpl-" if self.kind == "chat" else "cmpl-") + self.request_id
+
+    def json(self, of: str) -> JsonObject:
+        """`of`: the kind of chat object; completions have one for both."""
+        name = of if self.kind == "chat" else "text_completion"
+        return {"id": self.id, "object": name, "created": self.created, "model": self.model}
 
     def chunk(self, choices: list[JsonObject], **more: object) -> JsonObject:
-        return {
-            "id": self.id,
-            "object": "chat.completion.chunk",
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
-        } | more
+        return self.json("chat.completion.chunk") | {"choices": choices} | more
 
 
 def event(payload: JsonObject) -> bytes:
     return b"data: " + orjson.dumps(payload) + b"\n\n"
 
 
-def completion(head: Head, answer: Answer, usage: Usage, explanation: JsonObject | None) -> JsonObject:
+def comment(text: str) -> bytes:
+    """A line that clients read past."""
+    return f": {text}\n\n".encode()
+
+
+def completion(head: Head, answer: Answer, usage: Usage, symposium: JsonObject) -> JsonObject:
     """The whole response object."""
-    body: JsonObject = {
-        "id": head.id,
-        "object": "chat.completion",
-        "created": head.created,
-        "model": head.model,
-        "choices": list(answer.choices),
-        "usage": usage.json(),
-        **answer.extra,
-    }
-    return body if explanation is None else body | {"symposium": explanation}
+    body = head.json("chat.completion") | {"choices": list(answer.choices), "usage": usage.json()}
+    return body | dict(answer.extra) | {"symposium": symposium}
 
 
 def told(head: Head, what: str, about: JsonObject) -> JsonObject:
@@ -53,24 +54,29 @@ def told(head: Head, what: str, about: JsonObject) -> JsonObject:
     return head.chunk([], symposium={"event": what} | about)
 
 
+def relayed(head: Head, chunk: JsonObject) -> JsonObject:
+    """An expert's chunk as ours."""
+    return chunk | {"id": head.id, "created": head.created, "model": head.model}
+
+
 def whole_as_chunks(head: Head, answer: Answer) -> Iterator[JsonObject]:
-    """A finished answer for a client that streams: role, one delta with everything, finish. No fake pacing."""
+    """A finished answer for a client that streams: everything in one delta, then the finish. No fake pacing."""
     for choice in answer.choices:
-        index, message = choice.get("index", 0), dict(choice.get("message", {}))
+        index, finish = choice.get("index", 0), choice.get("finish_reason") or "stop"
+        logprobs = {"logprobs": choice["logprobs"]} if choice.get("logprobs") is not None else {}
+        if head.kind == "completion":
+            yield head.chunk([{"index": index, "text": choice.get("text", ""), "finish_reason": None} | logprobs])
+            yield head.chunk([{"index": index, "text": "", "finish_reason": finish}])
+            continue
         yield head.chunk([{"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
-        delta = {k: v for k, v in message.items() if k != "role" and v is not None}
-        whole = {"index": index, "delta": delta, "finish_reason": None}
-        if choice.get("logprobs") is not None:
-            whole["logprobs"] = choice["logprobs"]
-        yield head.chunk([whole])
-        yield head.chunk([{"index": index, "delta": {}, "finish_reason": choice.get("finish_reason", "stop")}])
+        delta = {k: v for k, v in choice.get("message", {}).items() if k != "role" and v is not None}
+        if isinstance(calls := delta.get("tool_calls"), list):
+            delta["tool_calls"] = [{"index": i} | call for i, call in enumerate(calls) if isinstance(call, dict)]
+        yield head.chunk([{"index": index, "delta": delta, "finish_reason": None} | logprobs])
+        yield head.chunk([{"index": index, "delta": {}, "finish_reason": finish}])
 
 
-def last_chunk(head: Head, usage: Usage, include_usage: bool, explanation: JsonObject | None) -> JsonObject | None:
-    """The chunk without choices that carries usage and explanation, when either was asked for."""
-    more: JsonObject = {}
-    if include_usage:
-        more["usage"] = usage.json()
-    if explanation is not None:
-        more["symposium"] = explanation
-    return head.chunk([], **more) if more else None
+def last_chunk(head: Head, usage: Usage | None, symposium: JsonObject) -> JsonObject:
+    """The chunk without choices that says what happened; with `usage` where it was asked for."""
+    more = {} if usage is None else {"usage": usage.json()}
+    return head.chunk([], **more, symposium=symposium)

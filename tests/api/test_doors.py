@@ -63,7 +63,7 @@ def test_metrics_count_what_happened(world: World) -> None:
         ("symposium_decisions_total", (("policy", "auto"), ("category", "sums"), ("reason", "convened"))): 1,
         ("symposium_request_seconds_count", (("policy", "auto"),)): 1,
         ("symposium_overhead_seconds_count", (("policy", "auto"),)): 1,
-        ("symposium_embed_batch_size_count", ()): 1,
+        ("symposium_conclusions_total", (("policy", "auto"), ("how", "vote"), ("why", "vote"))): 1,
         ("symposium_in_flight", ()): 0,
     }
 
@@ -87,7 +87,13 @@ def test_metrics_are_in_prometheus_s_format(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/v1/completions", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405)],
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/completions", 405),
+        ("GET", "/v1/nowhere", 404),
+        ("GET", CHAT, 405),
+        ("POST", "/v1/models", 405),
+    ],
 )
 def test_other_paths_and_methods_are_refused_in_the_same_shape(
     world: World, method: str, path: str, status: int
@@ -102,7 +108,7 @@ def test_other_paths_and_methods_are_refused_in_the_same_shape(
 def locked(experts: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A router with two client keys."""
     hashes = [{"name": n, "sha256": hashlib.sha256(key.encode()).hexdigest()} for n, key in KEYS.items()]
-    with routing(tmp_path_factory.mktemp("locked"), experts, {"api_keys": hashes}) as running:
+    with routing(tmp_path_factory.mktemp("locked"), experts, server={"api_keys": hashes}) as running:
         yield running
 
 

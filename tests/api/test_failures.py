@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -11,6 +12,11 @@ from tests.api.world import World, ask, routing
 from tests.support import Recorded, eventually, raw_post, said, sse_events
 
 SLOWLY = ("slow1", "slow2", "slow3")
+
+
+def ends(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """How each leg ended."""
+    return [(leg["expert"], leg["outcome"]) for leg in told["legs"]]
 
 
 @pytest.mark.parametrize(("model", "stream"), [("hurt", False), ("hurt", True), ("hurried", True)])
@@ -27,27 +33,22 @@ def test_a_replacement_is_explained(world: World) -> None:
     """The failure of the replaced expert stands beside the answer of the one that stepped in."""
     why = world.explained("hurt")
     assert (why["answered_by"], why["plan"]["experts"]) == ("ant", ["mute"])
-    assert why["failures"] == [{"expert": "mute", "reason": "refused"}]
-    assert [r["expert"] for r in why["replies"]] == ["ant"]
+    assert ends(why) == [("mute", "refused"), ("ant", "answered")]
 
 
 def test_a_replacement_in_a_stream_is_explained(world: World) -> None:
     """A streamed answer explains the same: who failed before the first byte stands in the last chunk."""
     *_, last = sse_events(world.post(ask("hurt", stream=True, symposium={"explain": True})))
     assert last["symposium"]["answered_by"] == "ant"
-    assert last["symposium"]["failures"] == [{"expert": "mute", "reason": "refused"}]
+    assert ends(last["symposium"]) == [("mute", "refused"), ("ant", "answered")]
 
 
 def test_a_voter_that_fails_is_replaced(world: World) -> None:
     """Of three voters the failed one's place is taken by the spare: the vote still has three."""
     why = world.explained("limping")
-    assert why["plan"] == {
-        "experts": ["mute", "ant", "bee"],
-        "aggregator": "vote",
-        "spares": ["cat"],
-        "reason": "convened",
-    }
-    assert sorted(r["expert"] for r in why["replies"]) == ["ant", "bee", "cat"]
+    assert (why["plan"]["experts"], why["plan"]["spares"]) == (["mute", "ant", "bee"], ["cat"])
+    assert sorted(ends(why)) == [(name, "answered") for name in ("ant", "bee", "cat")] + [("mute", "refused")]
+    assert "missing" not in why
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -137,7 +138,7 @@ def test_a_client_that_leaves_before_the_first_byte_aborts_the_leg(world: World)
 def narrow(experts: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A router that holds one request at a time."""
     server = {"limits": {"max_in_flight": 1}}
-    with routing(tmp_path_factory.mktemp("narrow"), experts, server) as running:
+    with routing(tmp_path_factory.mktemp("narrow"), experts, server=server) as running:
         yield running
 
 

@@ -19,9 +19,10 @@ from typer.testing import CliRunner, Result
 from deploy.cli import app
 from experts.recorded_book import Behaviour
 from experts.version import expert_versions
+from router.asking import Tally, connect
 from router.calibration import Calibration
 from router.journal import open_journal, partial_path
-from router.profile import Measured, Tally, connect, measure
+from router.profile import Measured, measure
 from router.profiles import Count, Profiles
 from router.questions import LabelledQuestion
 from tests.api.world import BEHAVIOURS, KEY, KEY_ENV, ROWS, World, config, profiles, routing
@@ -222,6 +223,9 @@ def test_ctrl_c_says_how_to_go_on(world: World, tmp_path: Path) -> None:
     [
         (["--experts", "ant,nobody"], "no expert that answers questions: nobody"),
         (["--url", "http://127.0.0.1:9"], "Is a symposium served there?"),
+        (["--aggregators", "--url", "http://127.0.0.1:9"], "Is a symposium served there?"),
+        (["--aggregators", "--experts", "namer"], "no expert that aggregates or answers questions: namer"),
+        (["--per-skill", "3"], "goes with --aggregators"),
     ],
 )
 def test_what_cannot_be_is_said(world: World, tmp_path: Path, options: list[str], said: str) -> None:

@@ -5,16 +5,17 @@ The experts are named by what they are like; each policy convenes the ones that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
 
-from experts.prompts import keywords_prompt
+from experts.prompts import aggregation_prompt, keywords_prompt
 from experts.recorded_book import Behaviour
 from router.api.app import build_app
 from router.classify import Classifier
@@ -36,6 +37,8 @@ NAMER, MAX_CHARS = (
     "namer",
     2000,
 )  # the keyword expert: it knows the sum's skill, calls the other strange, fails at songs
+JUDGE = "judge"  # the aggregating expert: it knows the dispute of two about the sum
+DISPUTED = ("The answer is 13.", "Answer: 14")
 SONG = "La, la, " * 50
 ROWS = [
     (SUM, "ant", "The answer is 13.", 6),
@@ -44,8 +47,13 @@ ROWS = [
     (SUM, "dog", "Who knows", 2),
     (WHO, "ant", "Goethe did.", 4),
     (ODD, "cat", "La.", 2),
+    (ODD, "ant", "La, la.", 3),
     (keywords_prompt(SUM, MAX_CHARS), NAMER, "Keywords: addition, 1 + 1", 4),
     (keywords_prompt(WHO, MAX_CHARS), NAMER, "Keywords: old books", 3),
+    (SUM, "jay", '{"sum": 13}', 6),
+    (SUM, "kay", '{ "sum": 13.0 }', 6),
+    (SUM, "lee", '{"sum": "thirteen"}', 6),
+    *((aggregation_prompt(SUM, texts, MAX_CHARS), JUDGE, "So it is 13.", 5) for texts in permutations(DISPUTED)),
     *((SUM, name, "The answer is 13.", 6) for name in ("mute", "numb", "torn", "stuck", "late", "tiny", "tooled")),
     *((SUM, name, SONG, 200) for name in ("slow1", "slow2", "slow3")),
 ]
@@ -70,20 +78,32 @@ KNOWS = {
     "mute": (80, 50),
     "numb": (75, 50),
     "late": (80, 50),
+    "jay": (70, 20),
+    "kay": (60, 20),
+    "lee": (80, 20),
 }
 POLICIES: dict[str, dict[str, Any]] = {
-    "auto": {"experts": ["ant", "bee", "cat", "dog", "gone"], "description": "three of five"},
+    "auto": {"experts": ["ant", "bee", "cat", "dog", "gone"], "decided_at": None, "description": "three of five"},
     "solo": {"experts": ["ant", "bee"], "max_experts": 1},
     "hurt": {"experts": ["mute", "ant"], "max_experts": 1},
     "hurried": {"experts": ["late", "ant"], "max_experts": 1},
     "lost": {"experts": ["mute", "numb", "ant"], "max_experts": 1},
     "dead": {"experts": ["mute", "numb"]},
-    "limping": {"experts": ["mute", "ant", "bee", "cat"]},
+    "limping": {"experts": ["mute", "ant", "bee", "cat"], "decided_at": None},
     "slowly": {"experts": ["slow1", "slow2", "slow3"]},
     "handy": {"experts": ["ant", "tooled"]},
     "named": {"experts": ["ant", "bee", "cat"], "skills": "keywords"},
     "drawn": {"experts": ["ant", "bee", "cat", "dog"], "recruit": "random", "max_experts": 1},
     "sampled": {"experts": ["ant", "bee", "cat", "dog"], "recruit": "symbolic", "aggregate": "vote", "min_share": 0},
+}
+
+
+# One test's failures are no reason to leave an expert out of the next one; every failure may be made good.
+PATIENT: dict[str, Any] = {
+    "max_chars": MAX_CHARS,
+    "retry_share": 1,
+    "hedge_quantile": None,
+    "breakers": {"failures_in_a_row": 1_000_000, "min_calls": 1_000_000},
 }
 
 
@@ -129,8 +149,8 @@ def profiles() -> Profiles:
     return Profiles(experts={name: profile(*knows) for name, knows in KNOWS.items()})
 
 
-def config(folder: Path, url: str, gone: str, server: Mapping[str, Any] | None = None) -> Config:
-    """The configuration over recorded experts at `url`; nobody listens at `gone`."""
+def config(folder: Path, url: str, gone: str, **changed: Any) -> Config:
+    """The configuration over recorded experts at `url`, but for what is changed; nobody listens at `gone`."""
     fitted().save(folder / "fitted.npz")
     (folder / "profiles.json").write_text(profiles().model_dump_json())
     expert = {
@@ -142,14 +162,17 @@ def config(folder: Path, url: str, gone: str, server: Mapping[str, Any] | None =
         "gone": {"base_url": f"{gone}/v1"},
         "tiny": {"context_tokens": 60, "bytes_per_token": 1},
         "tooled": {"capabilities": {"tools": True}},
+        **dict.fromkeys(("jay", "kay", "lee"), {"capabilities": {"json_schema": True}}),
         "stuck": {"limits": {"first_byte_s": 1, "total_s": 1}},
         "late": {"limits": {"first_byte_s": 0.2}},
         NAMER: {"part": "keywords"},
+        JUDGE: {"part": "aggregator"},
     }
     names = dict.fromkeys([*(model for _, model, _, _ in ROWS), "gone"])
     raw = {
         "version": 1,
-        "server": server or {"limits": {"max_tokens": 4096, "max_body_bytes": 65_536}},
+        "server": {"limits": {"max_tokens": 4096, "max_body_bytes": 65_536}},
+        "convening": PATIENT,
         "experts": {n: expert | {"base_url": f"{url}/v1", "model": n} | special.get(n, {}) for n in names},
         "routing": {
             "embedder": {"model": KeywordEmbedder.name},
@@ -160,7 +183,7 @@ def config(folder: Path, url: str, gone: str, server: Mapping[str, Any] | None =
         },
         "policies": POLICIES,
     }
-    return Config.model_validate(raw)
+    return Config.model_validate(raw | changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +217,10 @@ class World:
 
 
 @contextmanager
-def routing(folder: Path, experts: Recorded, server: Mapping[str, Any] | None = None) -> Iterator[World]:
-    """A router over recorded experts, once it has seen all of them that are up."""
+def routing(folder: Path, experts: Recorded, **changed: Any) -> Iterator[World]:
+    """A router over recorded experts, once it has seen all of them that are up; `changed` parts of its configuration."""
     with bound() as closed:
-        settings = config(folder, experts.url, f"http://127.0.0.1:{closed.getsockname()[1]}", server)
+        settings = config(folder, experts.url, f"http://127.0.0.1:{closed.getsockname()[1]}", **changed)
         app = build_app(lambda: open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()))
         with on_a_port(app) as url, http_client(url) as http:
             world = World(url, http, experts)

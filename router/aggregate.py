@@ -1,0 +1,156 @@
+"""How several replies become one answer: one protocol, one class per aggregator. Pure.
+
+    Single       one expert's own answer
+    Vote         the answer that most weight stands behind; responses that cannot be voted on go to consensus
+    Consensus    the response closest to the others; needs their embeddings
+    Synthesis    an aggregating expert writes one answer of them all, unless they agree
+
+`move` is the rule that convening goes by; `conclude` says what is to be done with what was heard: an answer, or what
+the pipeline has to fetch for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from router.answers import is_open_ended
+from router.records import Aggregator, Answer, Move, Needs, Plan, Reply, Standing
+from router.vote import Camp, Electorate, Form, elected
+
+Next = Literal["compare", "synthesize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """An answer, and why it is this one; or the next thing to do about the replies.
+
+    Before a synthesis, `answer` is what stands where none can be had.
+    """
+
+    how: Aggregator
+    why: str
+    answer: Answer | None = None
+    then: Next | None = None
+
+
+class Aggregation(Protocol):
+    """What becomes of replies. Pure: the same replies in any order give the same conclusion."""
+
+    def move(self, standing: Standing) -> Move: ...
+
+    def conclude(self, replies: Sequence[Reply]) -> Conclusion:
+        """At least one reply."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One expert answers; the next one is asked only when it could not."""
+
+    def move(self, standing: Standing) -> Move:
+        return _go_on(standing, enough=bool(standing.replies))
+
+    def conclude(self, replies: Sequence[Reply]) -> Conclusion:
+        return Conclusion("single", "single", Answer(replies[0].expert, replies[0].choices, extra=replies[0].extra))
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """Stops early where the answer is decided. `decided_at` None: everybody is heard."""
+
+    electorate: Electorate
+    decided_at: float | None
+    quorum: int | None
+
+    def move(self, standing: Standing) -> Move:
+        return _go_on(standing, enough=self.decided(standing), quorum=self.quorum)
+
+    def decided(self, standing: Standing) -> bool:
+        """Probably enough right, or beyond the reach of all who are still to answer."""
+        if self.decided_at is None or not standing.replies:
+            return False
+        camps = self.electorate.camps(standing.replies)
+        outstanding = [*standing.running, *(expert for wave in standing.left for expert in wave)]
+        return self.sure(camps) or self.electorate.settled(camps, outstanding)
+
+    def sure(self, camps: Sequence[Camp]) -> bool:
+        return self.decided_at is not None and self.electorate.posterior(camps) >= self.decided_at
+
+    def conclude(self, replies: Sequence[Reply]) -> Conclusion:
+        if len(replies) == 1:
+            return Conclusion("single", "one_reply", elected(self.electorate, replies))
+        if self.electorate.form == "text" and _nothing_to_vote_on(self.electorate, replies):
+            return Conclusion("consensus", "open_ended", then="compare")
+        return Conclusion("vote", "vote", elected(self.electorate, replies))
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """Everybody is heard, or the quorum."""
+
+    electorate: Electorate
+    quorum: int | None
+
+    def move(self, standing: Standing) -> Move:
+        return _go_on(standing, enough=False, quorum=self.quorum)
+
+    def conclude(self, replies: Sequence[Reply]) -> Conclusion:
+        if len(replies) == 1:
+            return Conclusion("single", "one_reply", elected(self.electorate, replies))
+        return Conclusion("consensus", "consensus", then="compare")
+
+
+@dataclass(frozen=True, slots=True)
+class Synthesis:
+    """An expert reads all responses, unless they agree: all of them, or as far as the vote calls decided (MOSAIC)."""
+
+    vote: Vote
+
+    def move(self, standing: Standing) -> Move:
+        enough = self.vote.sure(self.vote.electorate.camps(standing.replies))
+        return _go_on(standing, enough=enough, quorum=self.vote.quorum)
+
+    def conclude(self, replies: Sequence[Reply]) -> Conclusion:
+        if len(replies) == 1:
+            return Conclusion("single", "one_reply", elected(self.vote.electorate, replies))
+        camps = self.vote.electorate.camps(replies)
+        unanimous = self.vote.decided_at is not None and len(camps) == 1 and bool(camps[0].answer)
+        if unanimous or self.vote.sure(camps):
+            return Conclusion("vote", "agreed", elected(self.vote.electorate, replies))
+        return Conclusion("synthesize", "synthesize", elected(self.vote.electorate, replies), "synthesize")
+
+
+def aggregation(plan: Plan, needs: Needs, alternatives: float) -> Aggregation:
+    """The plan's aggregator, over this query's form of answers."""
+    form: Form = "tools" if needs.tools else "json" if needs.json_schema else "text"
+    electorate = Electorate(plan.weights, alternatives, form)
+    vote = Vote(electorate, plan.decided_at, plan.quorum)
+    match plan.aggregator:
+        case "single":
+            return Single()
+        case "vote":
+            return vote
+        case "consensus":
+            return Consensus(electorate, plan.quorum)
+        case "synthesize":
+            return Synthesis(vote)
+
+
+def _go_on(standing: Standing, *, enough: bool, quorum: int | None = None) -> Move:
+    """Stop when enough was heard; ask the next wave when nobody of the last one is awaited any more.
+
+    A quorum ends the wait for the last wave: as long as there are others, an undecided answer goes on to them.
+    """
+    if enough:
+        return "stop"
+    if standing.left:
+        return "wait" if standing.running else "ask"
+    heard_enough = quorum is not None and len(standing.replies) >= quorum
+    return "wait" if standing.running and not heard_enough else "stop"
+
+
+def _nothing_to_vote_on(electorate: Electorate, replies: Sequence[Reply]) -> bool:
+    """No two texts agree, and none of them is an answer that could be compared."""
+    return len(electorate.camps(replies)) == len(replies) and all(is_open_ended(reply.text) for reply in replies)

@@ -1,0 +1,173 @@
+"""The OpenAPI 3.1 document of every public path, made of the models that check requests. Pure: serves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+
+from router.api.schema import ChatRequest
+from router.api.schema_completion import CompletionRequest
+from router.api.schema_responses import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Error,
+    Health,
+    Model,
+    ModelList,
+    Ready,
+    TextCompletion,
+    TextCompletionChunk,
+    Version,
+)
+from router.api.schema_shared import SESSION, SESSION_HEADER, Request
+from router.config import RequestLimits, Server
+from router.records import JsonObject
+
+REQUESTS: Final = (ChatRequest, CompletionRequest)
+RESPONSES: Final = (
+    ChatCompletion, ChatCompletionChunk, TextCompletion, TextCompletionChunk, Model, ModelList, Error, Health, Ready,
+    Version,
+)  # fmt: skip
+JSON: Final = "application/json"
+KEY: Final = "key"  # the security scheme's name
+LOCKED: Final = {401: "The API key is missing or not known."}
+UNKNOWN: Final = {404: "There is no such model."}
+UNANSWERED: Final = LOCKED | UNKNOWN | {
+    400: "A field is wrong, or no expert can do what it asks for; `param` names it.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    429: "Too much at once, here or at the experts; `Retry-After` says when to come again.",
+    500: "A mistake of ours.",
+    502: "Every expert that was asked failed.",
+    503: "No expert that could answer is up; `Retry-After` says when to come again.",
+    504: "The answer was not there in time.",
+}  # fmt: skip
+
+
+class _Untitled(GenerateJsonSchema):
+    """Leaves out titles that only repeat a field's name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def document(server: Server, version: str, models: Sequence[str] = ()) -> JsonObject:
+    """OpenAPI 3.1. The server's limits are its bounds; `models` are the names to ask for, as examples.
+
+    Everybody may read it, so where keys are needed it names no model.
+    """
+    security: list[JsonObject] = [{KEY: []}] if server.api_keys else [{}, {KEY: []}]
+    models = () if server.api_keys else models
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Symposium",
+            "version": version,
+            "description": "One OpenAI-compatible endpoint over many expert models.",
+        },
+        "security": security,
+        "paths": _asking() | _models(models) | _process(),
+        "components": {
+            "schemas": _schemas(server.limits, models),
+            "securitySchemes": {KEY: {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _schemas(limits: RequestLimits, models: Sequence[str]) -> JsonObject:
+    named: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in (*REQUESTS, *RESPONSES)]
+    _, made = models_json_schema(named, ref_template="#/components/schemas/{model}", schema_generator=_Untitled)
+    schemas: JsonObject = made["$defs"]
+    for request in REQUESTS:
+        properties = schemas[request.__name__]["properties"]
+        _bound(properties, request, limits)
+        properties["model"] |= _examples(models)
+    return schemas
+
+
+def _bound(properties: JsonObject, request: type[Request], limits: RequestLimits) -> None:
+    """Writes the limits that the parser will hold a request to into its fields' schemas."""
+    for field, limit in request.BOUNDED.items():
+        for branch in properties[field].get("anyOf", [properties[field]]):
+            if (keyword := {"integer": "maximum", "array": "maxItems"}.get(branch["type"])) is not None:
+                branch[keyword] = getattr(limits, limit)
+
+
+def _asking() -> JsonObject:
+    chat = _ask("createChatCompletion", "Answers a conversation", ChatRequest, ChatCompletion, ChatCompletionChunk)
+    text = _ask("createCompletion", "Continues a prompt", CompletionRequest, TextCompletion, TextCompletionChunk)
+    return {"/v1/chat/completions": {"post": chat}, "/v1/completions": {"post": text}}
+
+
+def _ask(
+    name: str, summary: str, request: type[BaseModel], whole: type[BaseModel], piece: type[BaseModel]
+) -> JsonObject:
+    content = {"anyOf": [_reference(piece), _reference(Error)]}
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": content}
+    event = {
+        "type": "object",
+        "description": "One event; an error is the last one before the end.",
+        "properties": {"data": {"anyOf": [{"const": "[DONE]"}, data]}},
+        "required": ["data"],
+    }
+    session = {
+        "name": SESSION_HEADER,
+        "in": "header",
+        "description": "The client's own name for the conversation.",
+        "schema": {"type": "string", "pattern": SESSION},
+    }
+    return _operation(name, summary, _json(whole) | {"text/event-stream": {"schema": event}}, UNANSWERED) | {
+        "parameters": [session],
+        "requestBody": {"required": True, "content": _json(request)},
+    }
+
+
+def _models(models: Sequence[str]) -> JsonObject:
+    name = {"type": "string", "minLength": 1} | _examples(models)
+    one = _operation("retrieveModel", "A policy or an expert", _json(Model), LOCKED | UNKNOWN)
+    return {
+        "/v1/models": {"get": _operation("listModels", "Every policy and every expert", _json(ModelList), LOCKED)},
+        "/v1/models/{model}": {
+            "get": one | {"parameters": [{"name": "model", "in": "path", "required": True, "schema": name}]}
+        },
+    }
+
+
+def _process() -> JsonObject:
+    """What tells of the process; it takes no key."""
+    ready = _operation("ready", "Whether questions can be answered now", _json(Ready), {})
+    ready["responses"]["503"] = {"description": "Not yet, or not any more.", "content": _json(Ready)}
+    hidden = {404: "The metrics are not public."}
+    metrics = {"text/plain": {"schema": {"type": "string"}}}
+    pages = {
+        "/health": _operation("health", "Whether the process is up", _json(Health), {}),
+        "/ready": ready,
+        "/version": _operation("version", "Release and configuration", _json(Version), {}),
+        "/metrics": _operation("metrics", "Figures for Prometheus", metrics, hidden),
+        "/openapi.json": _operation("openapi", "This document", {JSON: {"schema": {"type": "object"}}}, {}),
+    }
+    return {path: {"get": page | {"security": []}} for path, page in pages.items()}
+
+
+def _operation(name: str, summary: str, content: JsonObject, errors: Mapping[int, str]) -> JsonObject:
+    refusals = {str(status): {"description": why, "content": _json(Error)} for status, why in sorted(errors.items())}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "responses": {"200": {"description": summary + ".", "content": content}} | refusals,
+    }
+
+
+def _json(model: type[BaseModel]) -> JsonObject:
+    return {JSON: {"schema": _reference(model)}}
+
+
+def _reference(model: type[BaseModel]) -> JsonObject:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _examples(models: Sequence[str]) -> JsonObject:
+    return {"examples": list(models)} if models else {}

@@ -1,0 +1,87 @@
+"""What one configuration version knows, read once at a replica's start: fitted parts, profiles, tokenizers, prices."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from experts.tokens import TokenCounter
+from experts.version import expert_versions
+from router.aggregators import best_aggregators
+from router.classify import GENERAL
+from router.config import Config
+from router.fitted import Fitted
+from router.profiles import Profiles, stale
+from router.records import Leg
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """All that decisions are made from, besides the query and who is up.
+
+    `versions` says what answers under each expert's name; `stale` are those of which something else was measured.
+    """
+
+    config: Config
+    version: str
+    fitted: Fitted
+    profiles: Profiles
+    counters: dict[str, TokenCounter]
+    usd_per_token: dict[str, tuple[float, float]]
+    versions: dict[str, str]
+    stale: frozenset[str]
+
+    @classmethod
+    def load(cls, config: Config) -> Knowledge:
+        """Raises ValueError with the remedy when a fitted file is missing or does not fit."""
+        experts, routing = config.experts, config.routing
+        counter = cache(TokenCounter)
+        profiles, versions = Profiles.load(Path(routing.profiles)), expert_versions(experts, config.engines)
+        fitted = Fitted.load(Path(routing.fitted), routing.embedder.model)
+        _check_categories(config, (*fitted.classifier.labels, GENERAL))
+        return cls(
+            config=config,
+            version=_version(config),
+            fitted=fitted,
+            profiles=profiles,
+            counters={name: counter(config.tokenizer(name), e.bytes_per_token) for name, e in experts.items()},
+            usd_per_token={name: (e.price.usd(1, 0), e.price.usd(0, 1)) for name, e in experts.items()},
+            versions=versions,
+            stale=frozenset(stale(profiles, versions)),
+        )
+
+    def synthesizers(self, category: str) -> tuple[str, ...]:
+        """Who may write one answer of several responses, the best first.
+
+        All that were measured at it; then, unmeasured, those whose part it is, and the general expert.
+        """
+        config = self.config
+        parts = [name for name, expert in config.experts.items() if expert.part == "aggregator"]
+        measured = [name for name in self.profiles.aggregators if name in config.experts]
+        able = dict.fromkeys([*measured, *parts, config.routing.general_expert])
+        best = best_aggregators(self.profiles, list(able), category, config.routing.prior_strength)
+        return tuple(sorted(best, key=lambda name: (name not in measured, name not in parts and name not in measured)))
+
+    def usd(self, leg: Leg) -> float:
+        """What a leg cost, US dollars."""
+        per_prompt, per_output = self.usd_per_token[leg.expert]
+        return leg.usage.prompt_tokens * per_prompt + leg.usage.completion_tokens * per_output
+
+
+def _check_categories(config: Config, known: Sequence[str]) -> None:
+    for name, policy in config.policies.items():
+        if unknown := sorted(policy.categories.keys() - set(known)):
+            raise ValueError(
+                f"policies.{name}.categories: unknown '{unknown[0]}'; {config.routing.fitted} knows {', '.join(known)}"
+            )
+
+
+def _version(config: Config) -> str:
+    """Twelve hex digits that change with the configuration and with what was learned for it."""
+    digest = hashlib.sha256(config.hash.encode())
+    for file in (Path(config.routing.fitted), Path(config.routing.profiles)):
+        digest.update(file.read_bytes() if file.exists() else b"")
+    return digest.hexdigest()[:12]

@@ -1,0 +1,219 @@
+"""One call of one expert: opened, awaited up to its first chunk, read to its end or aborted, settled. Async shell.
+
+Every leg ends with a `LegEnded` and a `LegSettled` event, also when it was cut or the client has gone: settling runs
+on its own. Decides nothing about who is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from experts.assembly import Assembly
+from experts.client import CHAT, COMPLETIONS, Endpoint, ExpertClient
+from experts.errors import ExpertBroken, ExpertError, ExpertTimeout
+from router.events import Emit, LegEnded, LegSettled
+from router.health import Health
+from router.records import Cut, Failure, JsonObject, Kind, Query, Reply, Usage
+from router.watch import Watch
+
+SETTLE_WAIT_S = 5.0
+CHARS_PER_TOKEN = 3  # rough
+EXTRA = ("system_fingerprint", "service_tier")  # of a chunk, kept for the whole answer
+PATHS: Mapping[Kind, str] = {"chat": CHAT, "completion": COMPLETIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What experts are asked on behalf of one request. `problem` says what is wrong with an answer, if anything."""
+
+    request_id: str
+    body: JsonObject
+    kind: Kind = "chat"
+    problem: Callable[[tuple[JsonObject, ...]], str | None] | None = None
+
+    @classmethod
+    def of(cls, query: Query) -> Call:
+        """The client's own request; where it names a format, answers must keep to it."""
+        if (wanted := query.answer_format) is None:
+            return cls(query.request_id, query.body, query.kind)
+
+        def problem(choices: tuple[JsonObject, ...]) -> str | None:
+            finished = [c for c in choices if c.get("finish_reason") == "stop"]
+            contents = ((c.get("message") or {}).get("content", c.get("text")) for c in finished)
+            return next((why for content in contents if (why := wanted.problem(content)) is not None), None)
+
+        return cls(query.request_id, query.body, query.kind, problem)
+
+
+@dataclass(slots=True)
+class Leg:
+    """One call under way. Its chunks are read once: `first`, then `rest`."""
+
+    endpoint: Endpoint
+    leg_id: str
+    started: float
+    prompt_estimate: int  # tokens, roughly: what an expert elsewhere is settled on when it reports nothing
+    now: Callable[[], float] = field(repr=False)
+    chunks: int = 0
+    first_token_s: float | None = None
+    usage: Usage | None = None
+    extra: JsonObject = field(default_factory=dict)
+    cut: bool = False  # aborted by us, not by the client's leaving
+    source: AsyncGenerator[JsonObject, None] | None = None
+    head: JsonObject | None = None
+
+    @property
+    def expert(self) -> str:
+        return self.endpoint.expert
+
+    def used(self) -> Usage:
+        """Tokens as far as known here: reported, or estimated."""
+        return self.usage or Usage(self.prompt_estimate, self.chunks, exact=False)
+
+    @property
+    def seconds(self) -> float:
+        return self.now() - self.started
+
+    async def rest(self) -> AsyncGenerator[JsonObject, None]:
+        """All chunks, from the first one on; closing it aborts the leg."""
+        assert self.source is not None, "opened"
+        async with aclosing(self.source):
+            if self.head is not None:
+                yield self.head
+            async for chunk in self.source:
+                yield chunk
+
+    async def close(self) -> None:
+        """Aborts it, if it has not ended."""
+        if self.source is not None:
+            await self.source.aclose()
+
+    def reply(self, choices: tuple[JsonObject, ...] = ()) -> Reply:
+        """As it stands, with the given choices."""
+        return Reply(self.expert, self.leg_id, choices, self.used(), self.seconds, self.extra, self.first_token_s)
+
+    def failure(self, error: ExpertError) -> Failure:
+        """An expert that was cut off for its slowness has worked: its tokens are estimated until they are settled."""
+        usage = self.used() if isinstance(error, ExpertTimeout) else self.usage or Usage()
+        return Failure(self.expert, self.leg_id, error, usage, self.seconds)
+
+    def dropped(self) -> Cut:
+        return Cut(self.expert, self.leg_id, replace(self.used(), exact=False), self.seconds)
+
+
+class Legs:
+    """Calls experts. One per router replica."""
+
+    def __init__(
+        self, client: ExpertClient, endpoints: Mapping[str, Endpoint], watch: Watch, health: Health, emit: Emit
+    ) -> None:
+        self._client, self._endpoints, self._watch, self._health = client, endpoints, watch, health
+        self._emit = emit
+        self._settling: set[asyncio.Task[None]] = set()
+
+    def open(self, leg_id: str, expert: str, call: Call) -> Leg:
+        """A leg that has not been sent yet."""
+        self._health.asked(expert)
+        now = asyncio.get_running_loop().time
+        prompt = call.body.get("messages", call.body.get("prompt"))
+        leg = Leg(self._endpoints[expert], leg_id, now(), len(str(prompt)) // CHARS_PER_TOKEN, now)
+        leg.source = self._chunks(leg, call)
+        return leg
+
+    async def first(self, leg: Leg) -> None:
+        """Sends the leg and waits for its first chunk. Raises ExpertError."""
+        assert leg.source is not None, "opened"
+        async with self._watch.released_when_down(leg.expert):
+            leg.head = await anext(leg.source, None)
+
+    async def whole(self, leg: Leg) -> Reply:
+        """Reads a leg, whose first chunk has come, to its end. Raises ExpertError."""
+        assembly = Assembly()
+        async with self._watch.released_when_down(leg.expert), aclosing(leg.rest()) as chunks:
+            async for chunk in chunks:
+                assembly.add(chunk)
+        return leg.reply(assembly.choices())
+
+    async def aside(self, leg_id: str, expert: str, body: JsonObject, limit_s: float) -> Reply | Failure:
+        """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
+        leg = self.open(leg_id, expert, Call(leg_id, body))
+        limits = leg.endpoint.limits
+        leg.endpoint = replace(leg.endpoint, limits=limits.model_copy(update={"total_s": min(limit_s, limits.total_s)}))
+        try:
+            async with self._accounted(leg), self._watch.released_when_down(expert):
+                answer = await self._client.complete(leg.endpoint, body, leg_id)
+                leg.usage = _usage(answer.get("usage"), exact=True)
+        except ExpertError as error:
+            return leg.failure(error)
+        return leg.reply(tuple(answer["choices"]))
+
+    async def drain(self, limit_s: float) -> None:
+        """Waits for settlements still under way."""
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=limit_s)
+
+    async def _chunks(self, leg: Leg, call: Call) -> AsyncGenerator[JsonObject, None]:
+        checked = Assembly()
+        async with (
+            self._accounted(leg),
+            aclosing(self._client.stream(leg.endpoint, call.body, leg.leg_id, PATHS[call.kind])) as chunks,
+        ):
+            async for chunk in chunks:
+                if leg.first_token_s is None:
+                    leg.first_token_s = leg.seconds
+                    leg.extra = {key: chunk[key] for key in EXTRA if chunk.get(key)}
+                leg.usage = _usage(chunk.pop("usage", None), exact=False) or leg.usage
+                if chunk.get("choices"):
+                    leg.chunks += 1
+                    if call.problem is not None:
+                        checked.add(chunk)
+                    yield chunk
+            if leg.chunks == 0:
+                raise ExpertBroken(leg.expert, "the stream had no content")
+            if call.problem is not None and (why := call.problem(checked.choices())) is not None:
+                raise ExpertBroken(leg.expert, f"the answer breaks the format: {why}")
+            if leg.usage is not None:
+                leg.usage = replace(leg.usage, exact=True)
+
+    @asynccontextmanager
+    async def _accounted(self, leg: Leg) -> AsyncIterator[None]:
+        """Whatever happens inside, the leg ends and is settled."""
+        outcome, failed = "cancelled", False
+        try:
+            yield
+            outcome = "answered"
+        except ExpertError as error:
+            outcome, failed = error.reason, error.replaceable
+            raise
+        finally:
+            outcome = "cut" if outcome == "cancelled" and leg.cut else outcome
+            self._health.ended(leg.expert, outcome, leg.first_token_s, leg.seconds, failed=failed)
+            self._emit(LegEnded(leg.expert, leg.leg_id, outcome, leg.seconds, leg.first_token_s))
+            if outcome == "answered" and leg.usage is not None:
+                self._emit(LegSettled(leg.expert, leg.leg_id, leg.usage))
+            else:
+                task = asyncio.create_task(self._settle(leg))
+                self._settling.add(task)
+                task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, leg: Leg) -> None:
+        """A cut leg: our own host knows what it generated; elsewhere the last usage seen is all there is."""
+        usage = leg.used()
+        if leg.endpoint.hosted:
+            counted = await self._client.tokens(leg.endpoint, leg.leg_id, SETTLE_WAIT_S)
+            if counted is not None:
+                usage = Usage(counted.prompt_tokens, counted.output_tokens, counted.exact)
+        self._emit(LegSettled(leg.expert, leg.leg_id, usage))
+
+
+def _usage(raw: Any, *, exact: bool) -> Usage | None:
+    if not isinstance(raw, dict):
+        return None
+    prompt, output = raw.get("prompt_tokens"), raw.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(output, int) or min(prompt, output) < 0:
+        return None
+    return Usage(prompt, output, exact)

@@ -1,0 +1,64 @@
+"""What a query comes to, as far as it has: the answer or the words as they are generated, and every leg behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+from router.dispatch import LiveReply
+from router.records import Aggregator, Answer, Ballot, Decision, JsonObject, Leg, Reply, Role, Usage
+
+Heard = Callable[[Role, Leg], None]
+
+
+def unheard(role: Role, leg: Leg) -> None:
+    """Nobody listens."""
+
+
+@dataclass(slots=True)
+class Response:
+    """What a query comes to. Whole in `answer`; or `live` is being generated, and the legs are all there once it is
+    through. `missing` are planned experts that neither answered nor were replaced: the answer is made without them.
+    """
+
+    decision: Decision
+    heard: Heard
+    how: Aggregator = "single"
+    why: str = "single"
+    answer: Answer | None = None
+    live: LiveReply | None = None
+    ballot: Ballot | None = None
+    missing: tuple[str, ...] = ()
+    role: Role = "answer"  # of the live reply's expert
+    ended: list[tuple[Role, Leg]] = field(default_factory=list)
+
+    def hear(self, role: Role) -> Callable[[Leg], None]:
+        def told(leg: Leg) -> None:
+            self.ended.append((role, leg))
+            self.heard(role, leg)
+
+        return told
+
+    @property
+    def legs(self) -> tuple[tuple[Role, Leg], ...]:
+        """Every call made for the query, to decide or to answer, with what it was for."""
+        asides: list[tuple[Role, Leg]] = [("keywords", leg) for leg in self.decision.asides]
+        return (*asides, *self.ended)
+
+    @property
+    def usage(self) -> Usage:
+        """Summed over every expert that was called."""
+        return sum((leg.usage for _, leg in self.legs), Usage())
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """The experts whose replies the answer rests on, or that are answering."""
+        found = [leg.expert for role, leg in self.ended if isinstance(leg, Reply) and role == "answer"]
+        return (*found, self.live.expert) if self.live is not None and self.role == "answer" else tuple(found)
+
+    async def chunks(self) -> AsyncGenerator[JsonObject, None]:
+        """The live reply's words as they come. Raises ExpertError when its expert fails on the way."""
+        assert self.live is not None, "there is a whole answer"
+        async for chunk in self.live.chunks:
+            yield chunk
+        self.hear(self.role)(self.live.reply())

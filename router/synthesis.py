@@ -1,0 +1,34 @@
+"""What an aggregating expert is asked: the client's own request, with the responses in place of the question. Pure.
+
+What experts said is data: fenced by delimiters it cannot forge, bounded, and anonymous (`experts/prompts.py`). Their
+order is drawn by the request's id, so that no expert always stands first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from experts.prompts import aggregation_prompt
+from router.records import JsonObject, Query, Reply
+
+LEAST = 2  # fewer responses with a text need no aggregator
+
+
+def worth_reading(replies: Sequence[Reply]) -> tuple[Reply, ...]:
+    """The replies that say something."""
+    return tuple(reply for reply in replies if reply.text.strip())
+
+
+def synthesis_body(query: Query, replies: Sequence[Reply], max_chars: int) -> JsonObject:
+    """The request to the aggregating expert: sampling parameters and earlier messages are the client's.
+
+    Args:
+        max_chars: bound on the question, and on each response.
+    """
+    texts = [reply.text for reply in replies]
+    Random(query.request_id).shuffle(texts)
+    messages = list(query.body["messages"])
+    asked = next((i for i in reversed(range(len(messages))) if messages[i].get("role") == "user"), len(messages))
+    prompt = {"role": "user", "content": aggregation_prompt(query.text, texts, max_chars)}
+    return query.body | {"messages": [*messages[:asked], prompt]}
