@@ -21,7 +21,7 @@ from router.config import Config
 from router.config_file import ConfigError, load
 
 if TYPE_CHECKING:
-    from router.pipeline import Knowledge
+    from router.knowledge import Knowledge
 
 app = typer.Typer(
     help="Many expert language models behind one OpenAI-compatible endpoint.",
@@ -42,7 +42,9 @@ def serve(
     unset = {e.api_key_env for e in loaded.experts.values() if e.api_key_env} - os.environ.keys()
     if unset:
         fail(f"set {', '.join(sorted(str(name) for name in unset))}: experts of {config} name it as their API key")
-    say_stale(sorted(_knowledge(loaded).stale))
+    known = _knowledge(loaded)
+    say_stale(sorted(known.stale))
+    say_stale(known.stale_aggregators, aggregators=True)
     raise typer.Exit(run(loaded, port, out))
 
 
@@ -98,7 +100,7 @@ def key(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
 
 def _knowledge(config: Config) -> Knowledge:
     """What the router will load: said now if it cannot, rather than after the engines have started."""
-    from router.pipeline import Knowledge
+    from router.knowledge import Knowledge
 
     try:
         return Knowledge.load(config)

@@ -26,7 +26,7 @@ class Assembly:
             delta = part.get("delta")
             if isinstance(delta, dict):
                 self._say(index, whole.setdefault("message", {"role": "assistant", "content": None}), delta)
-            _merge(whole, {k: v for k, v in part.items() if k not in ("index", "delta", "logprobs")})
+            _merge(whole, {k: v for k, v in part.items() if k not in ("index", "delta", "message", "logprobs")})
             if isinstance(part.get("logprobs"), dict):
                 whole["logprobs"] = _extended(whole["logprobs"] or {}, part["logprobs"])
 
@@ -64,7 +64,8 @@ def _merge(whole: JsonObject, part: JsonObject) -> None:
 def _extended(whole: JsonObject, part: JsonObject) -> JsonObject:
     """Log-probabilities are lists of tokens that grow."""
     return whole | {
-        key: [*(whole.get(key) or []), *value] if isinstance(value, list) else value for key, value in part.items()
+        key: [*before, *value] if isinstance(value, list) and isinstance(before := whole.get(key), list) else value
+        for key, value in part.items()
     }
 
 

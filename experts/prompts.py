@@ -54,6 +54,12 @@ def aggregation_prompt(question: str, responses: Sequence[str], max_chars: int) 
 
 
 def _fenced(name: str, text: str, max_chars: int) -> str:
-    """The text between delimiters; what looks like one inside it loses its bracket."""
-    inside = _DELIMITER.sub("‹", text[:max_chars].strip())
-    return f"<{name}>{inside}</{name}>"
+    """The text between delimiters; what looks like one inside it loses its bracket.
+
+    Of a text that is too long the middle is left out: what is asked and what is concluded stand at the ends.
+    """
+    whole = text.strip()
+    if len(whole) > max_chars:
+        head = (max_chars - 1) // 2
+        whole = f"{whole[:head]}…{whole[len(whole) - (max_chars - 1 - head) :]}"
+    return f"<{name}>{_DELIMITER.sub('‹', whole)}</{name}>"

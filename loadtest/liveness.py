@@ -61,10 +61,10 @@ class Left:
 
 
 class Probe:
-    """Reads the engine's own figures over the internal listener."""
+    """Reads an engine's own figures over the internal listener; of these benchmarks' only one, or of one of several."""
 
-    def __init__(self, served: Served) -> None:
-        self._base = served.internal_url + ENGINE_PATH
+    def __init__(self, served: Served, engine_path: str = ENGINE_PATH) -> None:
+        self._base = served.internal_url + engine_path
         self._client = httpx.AsyncClient(headers=served.internal_headers, timeout=10)
 
     async def __aenter__(self) -> Self:

@@ -112,14 +112,15 @@ def heard(completion: Mapping[str, Any], wanted: str) -> Reply:
     """
     text = completion["choices"][0]["message"]["content"] or ""
     tokens = int(completion["usage"]["total_tokens"])
-    explanation = completion.get("symposium")
-    return Reply(text, is_right(text, wanted), tokens, _explained(explanation) if explanation else None)
+    explanation = completion.get("symposium") or {}
+    explained = _explained(explanation) if "plan" in explanation else None  # legs are told without being asked for
+    return Reply(text, is_right(text, wanted), tokens, explained)
 
 
 def _explained(explanation: Mapping[str, Any]) -> Explained:
     categories, skills = explanation["categories"], explanation["skills"]
     category = max(categories, key=categories.__getitem__, default=None)
-    legs = [*explanation["replies"], *explanation["failures"]]
+    legs = [leg for leg in explanation["legs"] if leg["role"] == "answer"]
     return Explained(
         category=category,
         confidence=float(categories[category]) if category else 0.0,

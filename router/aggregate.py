@@ -104,9 +104,12 @@ class Consensus:
 
 @dataclass(frozen=True, slots=True)
 class Synthesis:
-    """An expert reads all responses, unless they agree: all of them, or as far as the vote calls decided (MOSAIC)."""
+    """An expert reads all responses, unless they agree: all of them, or as far as the posterior reaches `agreed_at`
+    (MOSAIC skips by shares). `agreed_at` None: it always reads.
+    """
 
     vote: Vote
+    agreed_at: float | None
 
     def move(self, standing: Standing) -> Move:
         enough = self.vote.sure(self.vote.electorate.camps(standing.replies))
@@ -116,9 +119,9 @@ class Synthesis:
         if len(replies) == 1:
             return Conclusion("single", "one_reply", elected(self.vote.electorate, replies))
         camps = self.vote.electorate.camps(replies)
-        unanimous = self.vote.decided_at is not None and len(camps) == 1 and bool(camps[0].answer)
-        if unanimous or self.vote.sure(camps):
-            return Conclusion("vote", "agreed", elected(self.vote.electorate, replies))
+        unanimous = len(camps) == 1 and bool(camps[0].answer)
+        if self.agreed_at is not None and (unanimous or self.vote.electorate.posterior(camps) >= self.agreed_at):
+            return Conclusion("vote", "agreed" if unanimous else "sure", elected(self.vote.electorate, replies))
         return Conclusion("synthesize", "synthesize", elected(self.vote.electorate, replies), "synthesize")
 
 
@@ -135,7 +138,7 @@ def aggregation(plan: Plan, needs: Needs, alternatives: float) -> Aggregation:
         case "consensus":
             return Consensus(electorate, plan.quorum)
         case "synthesize":
-            return Synthesis(vote)
+            return Synthesis(vote, plan.agreed_at)
 
 
 def _go_on(standing: Standing, *, enough: bool, quorum: int | None = None) -> Move:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 MAX_SHORT_CHARS = 200  # longer texts agree only when they are the same text
 MAX_MAGNITUDE = 50  # decimal places that a number is written out to
-MAX_TAIL_CHARS, MAX_MARKS = 20_000, 16  # marks are looked for in the end of a text, and so many are read
+MAX_TAIL_CHARS, MAX_MARKS = 20_000, 16  # of a longer text only the end is searched, and so many marks are read
 _EDGES = "*_`\"'$ \t\n\r"  # emphasis, code, quotes and math around an answer
 
 # Where an answer stands. Possessive quantifiers (*+): what an expert writes must not choose how long is searched.
@@ -32,12 +32,12 @@ _BOXED = re.compile(rf"\\(?:boxed|fbox)\s?\{{(?P<core>{_BRACED})\}}")
 _HASHED = re.compile(r"(?<!#)####(?!#)[ \t]*+(?P<core>\S[^\n]*+)\s*+\Z")  # GSM8K's last line; elsewhere a heading
 _MEMBER = re.compile(r'"(?:final[_ ])?answer"\s*+:\s*+(?P<core>"(?:[^"\\]|\\.){0,800}+"|[^"\n}]{1,800}+)\s*+,?\s*+\}')
 _CLAUSE = re.compile(  # where a value ends and its explanation, or a special token that leaked, begins
-    r"(?i)[.!?]\s|,?\s(?:because|since|as)\s|(?:(?<=yes)|(?<=no)|(?<=true)|(?<=false)),\s|\s—\s"
+    r"(?i)(?<!\b(?-i:[A-Z]))[.!?]\s|,?\s(?:because|since|as)\s|(?:(?<=yes)|(?<=no)|(?<=true)|(?<=false)),\s|\s—\s"
     r"|\s\((?=[\d.]*\s?[a-z]{4})|\.?<[/|]?[a-z_]+\|?>"
 )
 _LETTER = re.compile(r"(?i)(?:(?:option|choice|answer)\s+)?[\[(]*([A-Z])[\])]*[.:)]*")
 _LETTERED = re.compile(  # "B) Paris": only behind a mark, where a choice is expected; "(A) and (C)" are two
-    r"(?:option\s+|choice\s+)?\(?([A-J])[*_]{0,3}[).:][*_.,;:]*(?=\s|$)(?!\s*(?:and|or|&)?\s*\(?[A-J][).:,])"
+    r"(?:option\s+|choice\s+)?\(?([A-J])[*_]{0,3}[).:][*_.,;:]*(?=\s|$)(?!\s*(?:and|or|&)?\s*\(?[A-Z][).:,])"
 )
 _LATEX = (
     (r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it)|mbox|operatorname)\s*\{([^{}]*)\}", r" \1 "),
@@ -126,8 +126,7 @@ def canonical_calls(message: dict[str, Any]) -> str | None:
 
 def comparable(choice: dict[str, Any], kind: Literal["text", "json", "tools"]) -> str:
     """What one choice answers, of /v1/chat/completions or /v1/completions; "" where it gives none of that kind."""
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {"content": choice.get("text")}
+    message = found if isinstance(found := choice.get("message"), dict) else {"content": choice.get("text")}
     text = content if isinstance(content := message.get("content"), str) else ""
     if kind == "json":
         return canonical_json(text) or ""
@@ -137,7 +136,7 @@ def comparable(choice: dict[str, Any], kind: Literal["text", "json", "tools"]) -
 def _marked(text: str) -> str | None:
     """What stands behind the last mark; None without one. A mark with prose behind it counts only if none has more."""
     core = _unfenced(text.strip())
-    if core[:1] in ("{", "[") and (whole := canonical_json(core)):
+    if core[:1] in ("{", "[") and len(core) <= MAX_TAIL_CHARS and (whole := canonical_json(core)):
         value = json.loads(whole)
         given = value.get("answer", value.get("final_answer")) if isinstance(value, dict) else None
         return None if given is None else _decoded(json.dumps(given))  # of reasoning in JSON only that is compared
@@ -180,7 +179,7 @@ def _form(text: str, *, marked: bool) -> str:
     """The comparable form of an answer."""
     core = _unfenced(text.strip())
     bare = core.strip(_EDGES)
-    if bare[:1] in ("{", "["):
+    if bare[:1] in ("{", "[") and len(bare) <= MAX_TAIL_CHARS:
         python = _PYTHON.sub(_as_json, bare) if len(bare) <= 4 * MAX_SHORT_CHARS else ""
         if found := canonical_json(bare) or canonical_json(python):
             return found
@@ -274,7 +273,8 @@ def _spelled(value: Fraction) -> str:
 
 def _words(core: str) -> str:
     """A short text without case, leading articles and blanks that mean nothing."""
-    low = re.sub(r"^(?:(?:an?|the) )+", "", _OPERATOR.sub(r"\1", core.casefold())).strip(_EDGES)
+    low = _OPERATOR.sub(r"\1", core.casefold())
+    low = re.sub(r"^(?:(?:an?|the) (?!and |or ))+(?=[^\W_]{2})", "", low).strip(_EDGES)  # "A and B" has no article
     return re.sub(r" ?([][(){},:]) ?", r"\1", low) if low[:1] in ("[", "(", "{") else low  # a list, a tuple, a set
 
 
@@ -284,9 +284,10 @@ def _as_json(literal: re.Match[str]) -> str:
 
 
 def _json_number(text: str) -> int | float:
-    value = Decimal(text)
-    whole = value.adjusted() < MAX_MAGNITUDE and value == value.to_integral_value()
-    return int(value) if whole else float(value) or 0
+    number = float(text)
+    if 2**53 <= abs(number) < 10.0**MAX_MAGNITUDE:
+        return int(Decimal(text))  # a double is not exact here
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _call(call: object) -> list[str]:

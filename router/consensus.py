@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def closest(replies: Sequence[Reply], vectors: NDArray[np.float32], p_correct: Mapping[str, float]) -> Answer:
-    """The reply of least expected distance to what would have been right, each reply being that with its expert's weight.
+    """The reply of least expected distance to a right one, where each reply counts as right by its expert's P(correct).
 
-    Weights are P(correct). Blank replies are chosen only when all are. Ties go to the more trusted.
+    Blank replies are chosen only when all are. Ties go to the more trusted.
 
     Args:
         replies: at least one.

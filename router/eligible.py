@@ -68,7 +68,7 @@ def _fits_by_bytes(query: Query, expert: Expert) -> bool | None:
     return False if size > room * MAX_BYTES_PER_TOKEN else None
 
 
-def nobody(excluded: Mapping[str, str]) -> SymposiumError:
+def nobody(query: Query, excluded: Mapping[str, str]) -> SymposiumError:
     """The error when every expert is excluded: what the client can do comes before what it cannot."""
     reasons = {reason for reason in excluded.values() if reason != POLICY}
     if reasons & {DOWN, RESTING}:
@@ -76,9 +76,9 @@ def nobody(excluded: Mapping[str, str]) -> SymposiumError:
     if CONTEXT in reasons:
         return BadRequest(
             "The prompt, with max_tokens, is longer than the context of every capable expert. "
-            "Shorten messages or lower max_tokens.",
+            "Shorten it or lower max_tokens.",
             code="context_length_exceeded",
-            param="messages",
+            param="messages" if query.kind == "chat" else "prompt",
         )
     param = {"tools": "tools", "json_schema": "response_format", "images": "messages"}
     capability = next((c for c in param if c in reasons), "tools")

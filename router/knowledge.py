@@ -10,11 +10,12 @@ from pathlib import Path
 
 from experts.tokens import TokenCounter
 from experts.version import expert_versions
-from router.aggregators import best_aggregators
+from router.aggregators import aggregator_rate, best_aggregators
 from router.classify import GENERAL
 from router.config import Config
 from router.fitted import Fitted
-from router.profiles import Profiles, stale
+from router.panels import CHANCE
+from router.profiles import Profiles, stale, stale_aggregators
 from router.records import Leg
 
 
@@ -53,17 +54,25 @@ class Knowledge:
             stale=frozenset(stale(profiles, versions)),
         )
 
-    def synthesizers(self, category: str) -> tuple[str, ...]:
-        """Who may write one answer of several responses, the best first.
+    @property
+    def stale_aggregators(self) -> tuple[str, ...]:
+        """Experts of which another version was measured as aggregator than the one that answers now."""
+        return stale_aggregators(self.profiles, self.versions)
 
-        All that were measured at it; then, unmeasured, those whose part it is, and the general expert.
+    def synthesizers(self, category: str) -> dict[str, float | None]:
+        """Who may write one answer of several responses, the best first, with the measured rate of right ones.
+
+        Those that were measured to do it better than chance; where nobody was measured, those whose part it is and the
+        general expert, with None.
         """
-        config = self.config
-        parts = [name for name, expert in config.experts.items() if expert.part == "aggregator"]
+        config, strength = self.config, self.config.routing.prior_strength
         measured = [name for name in self.profiles.aggregators if name in config.experts]
-        able = dict.fromkeys([*measured, *parts, config.routing.general_expert])
-        best = best_aggregators(self.profiles, list(able), category, config.routing.prior_strength)
-        return tuple(sorted(best, key=lambda name: (name not in measured, name not in parts and name not in measured)))
+        if not measured:
+            parts = [name for name, expert in config.experts.items() if expert.part == "aggregator"]
+            return dict.fromkeys([*parts, config.routing.general_expert])
+        rates = {name: aggregator_rate(self.profiles, name, category, strength) for name in measured}
+        best = best_aggregators(self.profiles, measured, category, strength)
+        return {name: rate for name in best if (rate := rates[name]) is not None and rate > CHANCE}
 
     def usd(self, leg: Leg) -> float:
         """What a leg cost, US dollars."""

@@ -165,7 +165,7 @@ class Legs:
             async for chunk in chunks:
                 if leg.first_token_s is None:
                     leg.first_token_s = leg.seconds
-                    leg.extra = {key: chunk[key] for key in EXTRA if chunk.get(key)}
+                leg.extra |= {key: chunk[key] for key in EXTRA if chunk.get(key)}
                 leg.usage = _usage(chunk.pop("usage", None), exact=False) or leg.usage
                 if chunk.get("choices"):
                     leg.chunks += 1

@@ -50,7 +50,7 @@ from router.recruit import candidates
 from router.response import Heard, Response, unheard
 from router.sessions import Sessions
 from router.skills import infer
-from router.synthesis import LEAST, synthesis_body, worth_reading
+from router.synthesis import LEAST, synthesis_query, worth_reading
 from router.watch import Watch
 
 if TYPE_CHECKING:
@@ -145,14 +145,15 @@ class Pipeline:
 
     async def _synthesised(self, stack: AsyncExitStack, response: Response, replies: tuple[Reply, ...]) -> str | None:
         """Has one answer written of the replies, or being written; or says why that could not be had."""
-        query, texts = response.decision.query, worth_reading(replies)
-        able = tuple(name for name in response.decision.plan.synthesizers if self._may_ask(name))
+        texts, writers = worth_reading(replies), response.decision.plan.synthesizers
         if len(texts) < LEAST:
             return "too_few_texts"
+        query = synthesis_query(response.decision.query, texts, self._knowledge.config.convening.max_chars)
+        excluded = await self._excluded(query, writers)
+        able = tuple(name for name in writers if name not in excluded)
         if not able:
             return "no_aggregator"
-        body = synthesis_body(query, texts, self._knowledge.config.convening.max_chars)
-        call = Call(f"{query.request_id}-s", body)
+        call = Call.of(query)
         if query.stream:
             try:
                 response.live = await self._relayed(stack, call, able, response, "aggregator")
@@ -181,7 +182,7 @@ class Pipeline:
         asked = named(query)
         excluded = await self._excluded(query, (query.model,))
         if query.model in excluded:
-            raise nobody(excluded)
+            raise nobody(query, excluded)
         return Decision(query, ticket, self._knowledge.version, "expert", asked)
 
     async def _routed(self, query: Query, ticket: Ticket, policy: Policy) -> Decision:
@@ -189,7 +190,7 @@ class Pipeline:
         allowed = policy.experts or know.config.answering
         excluded = await self._excluded(query, allowed)
         if excluded.keys() >= set(allowed):
-            raise nobody(excluded)
+            raise nobody(query, excluded)
         turns = self._turns(query, ticket)
         vectors, said = await self._read(query, turns, policy)
         scores = [self._classified(vector) for vector in vectors]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from router.config import BLIND, Policy
 from router.errors import BadRequest
@@ -33,7 +34,7 @@ def plan(
     categories: CategoryScores,
     query: Query,
     general_expert: str,
-    synthesizers: Sequence[str] = (),
+    synthesizers: Mapping[str, float | None] = MappingProxyType({}),
 ) -> Plan | None:
     """The experts to ask, in the order of the candidates; None when nobody may be asked.
 
@@ -42,7 +43,8 @@ def plan(
     alone. Otherwise up to `max_experts` are convened, as far as they are not hopeless beside the best of all.
 
     Args:
-        synthesizers: the experts that may write one answer of several, the best first.
+        synthesizers: the experts that may write one answer of several, the best first, with their measured rate of
+            right ones.
     """
     able = [c for c in candidates if c.excluded is None]
     if not able:
@@ -72,7 +74,14 @@ def plan(
         decided_at=policy.decided_at,
         weights={c.expert: c.p_correct if policy.votes == "predicted" else EQUAL for c in able},
     )
-    return replace(found, synthesizers=tuple(synthesizers)) if aggregator == "synthesize" else found
+    return _with_writers(found, synthesizers) if aggregator == "synthesize" else found
+
+
+def _with_writers(found: Plan, synthesizers: Mapping[str, float | None]) -> Plan:
+    """No synthesis is needed where the vote is surer than the best aggregator was measured to be right."""
+    skill = next(iter(synthesizers.values()))
+    sure_at = found.decided_at if found.decided_at is None or skill is None else min(found.decided_at, skill)
+    return replace(found, synthesizers=tuple(synthesizers), agreed_at=sure_at)
 
 
 def _one_is_enough(policy: Policy, wish: Aggregate, able: Sequence[Candidate], query: Query) -> str | None:
@@ -90,7 +99,7 @@ def _one_is_enough(policy: Policy, wish: Aggregate, able: Sequence[Candidate], q
     return None
 
 
-def _aggregator(wish: Aggregate, query: Query, synthesizers: Sequence[str]) -> tuple[Aggregator, str]:
+def _aggregator(wish: Aggregate, query: Query, synthesizers: Mapping[str, float | None]) -> tuple[Aggregator, str]:
     """How, and the plan's reason."""
     if wish in ("auto", "vote", "single"):
         return "vote", "convened"

@@ -130,7 +130,7 @@ class Plan:
     `waves` are the experts in the order they are asked: the second wave only while the first has not decided.
     `quorum`: so many answers of the last wave are enough. `decided_at`: the posterior at which nobody more is waited
     for; None: everybody is heard. `weights`: expert -> P(correct) that its vote counts by. `synthesizers`: who may
-    write one answer of several, the best first.
+    write one answer of several, the best first; `agreed_at`: the posterior of the vote at which nobody has to.
     """
 
     waves: tuple[tuple[str, ...], ...]
@@ -141,6 +141,7 @@ class Plan:
     decided_at: float | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     synthesizers: tuple[str, ...] = ()
+    agreed_at: float | None = None
 
     @property
     def experts(self) -> tuple[str, ...]:

@@ -2,19 +2,20 @@
 
 Schemas and answers are both strangers' words, so the work they can cause is bounded:
 
-* nothing is fetched: references stay inside the schema;
+* references are followed here, not by the validator (`_Checker`): nothing is fetched, and a value meets each target
+  once, where references that branch would otherwise be tried exponentially often;
 * patterns run on an engine that is linear in the text, and all patterns of a schema share one allowance of memory;
-* before an answer is validated, the evaluations this takes are counted (`_Checker.units`): branching references can
-  take exponentially many, nested ones the whole stack. An answer that would take too many counts as wrong.
+* an answer for which the rest could take seconds, or that is nested very deeply, counts as wrong.
 
 `format` is a remark on a string and not checked, as JSON Schema 2020-12 has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -25,26 +26,25 @@ from router.errors import BadRequest
 from router.records import JsonObject
 
 MAX_SCHEMA_BYTES: Final = 65_536
-MAX_SUBSCHEMAS: Final = 5_000
-MAX_CHAIN: Final = 64  # subschemas that lead to each other on one and the same value
-MAX_STACKED: Final = 1_000  # evaluations inside each other; the validator takes about 250 bytes of stack for each
-MAX_UNITS: Final = 250_000  # of at most about a microsecond each
-EXPLAINED_UNITS: Final = 2_000  # telling what is wrong takes far longer than seeing that something is
+MAX_SUBSCHEMAS: Final = 2_000  # a target counts each time it is referred to from within another
+MAX_NESTED: Final = 64  # subschemas in each other, without references
+MAX_MEETINGS: Final = 120  # of a value and the target of a reference, in each other; all these bound the stack
+MAX_UNITS: Final = 1_000_000  # of at most a microsecond; few answers come near what their schema could take
+MAX_EXPLAINED: Final = 20_000  # values times subschemas: telling what is wrong takes far longer than seeing it
 MAX_REASON_CHARS: Final = 200
-REGEX_BYTES: Final = 262_144  # compiled, all patterns of one schema together
-REGEX_BYTES_PER_UNIT: Final = 131_072  # a compiled pattern of this size can take a microsecond for each character
+REGEX_BYTES: Final = 262_144  # compiled; at this size, a character can take two microseconds
 
 CONSTRAINTS: Final = ("json", "json_object", "choice", "regex", "grammar", "structural_tag")  # vLLM: one of these
 UNSUPPORTED: Final = frozenset("$dynamicRef $recursiveRef unevaluatedProperties unevaluatedItems".split())
-BAD_PATTERN: Final = (
-    "is a pattern that cannot be used. Look-around and back-references are not supported, and repeats must be small: "
-    "say lengths with 'minLength' and 'maxLength', or leave the pattern out"
+# Where subschemas stand in a schema, in all drafts together.
+MAPS: Final = frozenset("properties patternProperties dependentSchemas dependencies".split())
+APPLICATORS: Final = MAPS | frozenset(
+    """not if then else allOf anyOf oneOf additionalProperties propertyNames
+    items prefixItems additionalItems contains""".split()
 )
-# Where subschemas stand in a schema, in all drafts together: what is counted too much does no harm.
-HERE: Final = "not if then else allOf anyOf oneOf dependentSchemas dependencies".split()  # for the same value
-MAPS: Final = "properties patternProperties dependentSchemas dependencies".split()
-BELOW: Final = [*MAPS[:2], *"additionalProperties propertyNames items prefixItems additionalItems contains".split()]
-COMPARED: Final = "const enum required dependentRequired dependencies".split()  # work as large as what they hold
+BAD_PATTERN: Final = "cannot be used as a pattern; leave out look-around, back-references and long repeats"
+TARGET: Final = "symposium:target"  # our own keyword in place of $ref
+DROPPED: Final = frozenset(f"{TARGET} $ref $schema $id $anchor $dynamicAnchor $defs definitions".split())
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class AnswerFormat:
             return "the answer is empty"
         try:
             value = orjson.loads(text)
-            orjson.dumps(value)  # what is deeper than can be written is deeper than the validator goes
+            orjson.dumps(value)  # what can be written is not nested too deeply for the validator
         except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
             return _short(f"the answer is not valid JSON: {error}")
-        return _checker(self.schema).problem(value)
+        return _checker(self.schema).problem(value, values=1 + sum(map(text.count, ",[{")))
 
 
 def compile_format(body: Mapping[str, Any]) -> AnswerFormat | None:
@@ -144,156 +144,149 @@ class _RefusedError(ValueError):
 
 
 class _Checker:
-    """A compiled schema, and which parts of it apply which others: enough to count the work of a validation first."""
+    """A schema in pieces, the whole and each target of its references, that are compiled one by one."""
 
-    def __init__(self, schema: JsonObject, *, may_be_draft_4: bool) -> None:
-        ids = ("$id", "id") if may_be_draft_4 else ("$id",)
-        if any(isinstance(part.get(name), str) for part in _objects(schema) if part is not schema for name in ids):
-            raise _RefusedError("only the schema itself can have an '$id', not its parts")
-        self._root = schema
-        self._here: dict[int, list[JsonObject]] = {}  # by a subschema's id(): the root keeps them all alive
-        self._fixed_units: dict[int, float] = {}
-        pending = [schema]
-        while pending and len(self._here) <= MAX_SUBSCHEMAS:
-            part = pending.pop()
-            if id(part) not in self._here:
-                self._here[id(part)] = [*_parts(part, HERE), *_referred(part, schema)]
-                self._fixed_units[id(part)] = 1 + len(orjson.dumps([part.get(keyword) for keyword in COMPARED])) / 64
-                pending += [*self._here[id(part)], *_parts(part, BELOW)]
-        if pending:
-            raise _RefusedError(f"it has more than {MAX_SUBSCHEMAS} subschemas")
-        heights: dict[int, int] = {}
-        for part_id in self._here:
-            self._height(part_id, heights, 1)
-        self._validator, self._units_per_char = _compiled(schema)
+    def __init__(self, root: JsonObject) -> None:
+        self._root = root
+        self._old = "/draft-0" in str(root.get("$schema"))  # before 2019, what stands beside a $ref is ignored
+        self._subschemas, self._patterns, self._units_per_value = 0, 0, 0.0
+        self._names = {id(root): "#"}  # of the targets, by id(): the root keeps them alive
+        self._pending: list[object] = [root]
+        pieces = {id(target): self._piece(target, 0) for target in self._pending}  # which grows meanwhile
+        self._keywords = {TARGET: _target_keyword(self)}
+        self._validators = {key: self._compiled(piece, self._names[key]) for key, piece in pieces.items()}
+        self._lock = Lock()
+        self._start(explains=False)
 
-    def _height(self, part_id: int, heights: dict[int, int], above: int) -> int:
-        """How many subschemas lead from here to others for the same value."""
-        if above <= MAX_CHAIN and part_id not in heights:
-            below = [self._height(id(part), heights, above + 1) for part in self._here[part_id]]
-            heights[part_id] = 1 + max(below, default=0)
-        if above > MAX_CHAIN or heights[part_id] > MAX_CHAIN:
-            raise _RefusedError(f"it refers to itself for one and the same value, or combines over {MAX_CHAIN} levels")
-        return heights[part_id]
+    def _piece(self, part: object, nested: int) -> object:
+        """A subschema with our own keyword in place of its references; counts what it can take."""
+        if not isinstance(part, dict):
+            return part
+        self._subschemas += 1
+        if self._subschemas > MAX_SUBSCHEMAS or nested > MAX_NESTED:
+            raise _RefusedError(f"it has over {MAX_SUBSCHEMAS} subschemas, or over {MAX_NESTED} inside each other")
+        for keyword in (UNSUPPORTED if part is self._root else UNSUPPORTED | {"$id"}) & part.keys():
+            raise _RefusedError(f"'{keyword}' is not supported here; there are '$ref' and 'additionalProperties'")
+        copy = {keyword: value for keyword, value in part.items() if keyword not in DROPPED}
+        if isinstance(reference := part.get("$ref"), str):
+            target = _resolved(self._root, reference)
+            if id(target) not in self._names:
+                self._names[id(target)] = reference
+                self._pending.append(target)
+            copy = {TARGET: id(target)} if self._old else copy | {TARGET: id(target)}
+        for keyword in APPLICATORS & copy.keys():
+            found = copy[keyword]
+            if isinstance(found, dict) and keyword in MAPS:
+                copy[keyword] = {name: self._piece(below, nested + 1) for name, below in found.items()}
+            elif isinstance(found, list):
+                copy[keyword] = [self._piece(below, nested + 1) for below in found]
+            else:
+                copy[keyword] = self._piece(found, nested + 1)
+        patterns = len(found) if isinstance(found := copy.get("patternProperties"), dict) else 0
+        self._patterns += patterns + ("pattern" in copy)
+        self._units_per_value += patterns + _units(copy)
+        return copy
 
-    def problem(self, value: object) -> str | None:
-        units = self.units(value)
+    def _compiled(self, piece: Any, name: str) -> jsonschema_rs.Validator:
+        size = REGEX_BYTES // max(1, self._patterns)
+        if isinstance(piece, dict) and "$schema" in self._root:
+            piece = {"$schema": self._root["$schema"], **piece}
+        try:
+            return jsonschema_rs.validator_for(
+                piece,
+                offline=True,
+                validate_formats=False,
+                pattern_options=jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=size),
+                keywords=self._keywords,
+            )
+        except jsonschema_rs.ValidationError as error:
+            where = _short("/".join([name, *map(str, error.instance_path)]))
+            if (error.kind.name, error.kind.value) == ("format", "regex"):
+                raise _RefusedError(f"{where} {BAD_PATTERN}") from error
+            raise _RefusedError(_short(f"it is not a JSON Schema, at {where}: {error.message}")) from error
+        except (ValueError, OverflowError, jsonschema_rs.ReferencingError) as error:
+            raise _RefusedError(_short(str(error))) from error
+
+    def problem(self, value: object, values: int) -> str | None:
+        """Why a value with so many values in it does not match; None if it does."""
+        units = values * self._units_per_value
         if units > MAX_UNITS:
-            return "the answer is too large or too deeply nested to be checked against the schema"
-        if self._validator.is_valid(value):
-            return None
-        if units > EXPLAINED_UNITS:
-            return "the answer does not match the schema"
-        error = next(self._validator.iter_errors(value))
-        return _short(f"the answer does not match the schema, at {_path(error)}: {error.message}")
+            return "the answer is too large to be checked against the schema"
+        with self._lock:
+            self._start(explains=values * self._subschemas <= MAX_EXPLAINED)
+            reason = self._reason(id(self._root), value)
+            self._met.clear()
+            if self._too_deep:
+                return "the answer is too deeply nested to be checked against the schema"
+        return None if reason is None else _short(f"the answer does not match the schema{reason}")
 
-    def units(self, value: object) -> float:
-        """An upper bound on the work of validating; infinite where it exceeds MAX_UNITS or MAX_STACKED."""
-        units = 0.0
-        pending: list[tuple[JsonObject, Any, int]] = [(self._root, value, 1)]
-        while pending:
-            schema, part, stacked = pending.pop()
-            units += self._fixed_units[id(schema)] + _units_by_size(schema, part, self._units_per_char)
-            if units + len(pending) > MAX_UNITS or stacked > MAX_STACKED:
-                return float("inf")
-            pending += [(applied, part, stacked + 1) for applied in self._here[id(schema)]]
-            pending += [(applied, p, stacked + 1) for applied, p in _applied(schema, part) if isinstance(applied, dict)]
-        return units
+    def _start(self, *, explains: bool) -> None:
+        # A text is known by itself and all else by its id(), with the value kept so that no other gets the same id().
+        self._met: dict[tuple[int, int | str], tuple[str | None, object]] = {}
+        self._inside, self._too_deep, self._explains = 0, False, explains
+
+    def _reason(self, key: int, value: object) -> str | None:
+        if self._validators[key].is_valid(value):
+            return None
+        error = next(self._validators[key].iter_errors(value), None) if self._explains and not self._too_deep else None
+        if error is None:
+            return ""
+        where = ".".join(map(str, error.instance_path))
+        return f", at {where}: {error.message}" if where else f": {error.message}"
+
+    def meet(self, key: int, value: object) -> None:
+        """Raises ValueError where the value does not match the target."""
+        meeting = key, value if isinstance(value, str) else id(value)
+        if meeting not in self._met:
+            self._met[meeting] = None, value  # a reference that comes back to itself on the way adds nothing
+            self._inside += 1
+            self._too_deep |= self._inside > MAX_MEETINGS
+            self._met[meeting] = "" if self._too_deep else self._reason(key, value), value
+            self._inside -= 1
+        reason, _ = self._met[meeting]
+        if reason is not None:
+            raise ValueError(f"it does not match {self._names[key]}{reason}")
+
+
+def _target_keyword(checker: _Checker) -> type[jsonschema_rs.KeywordValidator]:
+    """Our own keyword, in the form that the validator wants: a value must match the target with this key."""
+
+    class Target:
+        def __init__(self, parent_schema: JsonObject, value: int, schema_path: list[str | int]) -> None:
+            self._key = value
+
+        def validate(self, instance: object) -> None:
+            checker.meet(self._key, instance)
+
+    return Target
 
 
 @lru_cache(maxsize=32)  # a hostile schema's entry can hold some MB
 def _checker(text: str) -> _Checker:
-    return _Checker(orjson.loads(text), may_be_draft_4="draft-04" in text)
+    return _Checker(orjson.loads(text))
 
 
-def _compiled(schema: JsonObject) -> tuple[jsonschema_rs.Validator, float]:
-    """The validator, and the units that one pattern of it takes for one character."""
-    patterns = {part["pattern"] for part in _objects(schema) if isinstance(part.get("pattern"), str)}
-    patterns.update(*(_mapping(part, "patternProperties") for part in _objects(schema)))
-    share = REGEX_BYTES // max(1, len(patterns))
-    options = jsonschema_rs.RegexOptions(size_limit=share, dfa_size_limit=share)
-    try:
-        validator = jsonschema_rs.validator_for(schema, offline=True, validate_formats=False, pattern_options=options)
-    except jsonschema_rs.ValidationError as error:
-        if (error.kind.name, error.kind.value) == ("format", "regex"):
-            raise _RefusedError(f"{_short(_path(error))} {BAD_PATTERN}") from error
-        raise _RefusedError(_short(f"it is not a JSON Schema, at {_path(error)}: {error.message}")) from error
-    except (ValueError, OverflowError, jsonschema_rs.ReferencingError) as error:
-        raise _RefusedError(_short(str(error))) from error
-    return validator, share / REGEX_BYTES_PER_UNIT
+def _units(schema: JsonObject) -> float:
+    """How long one evaluation can take, in microseconds, without what it applies and without long texts."""
+    members = schema["enum"] if isinstance(schema.get("enum"), list) else []
+    scanned = len(members) / 8 if len(set(map(type, members))) > 1 else 0  # of one type, they are looked up
+    compared = sum(isinstance(member, float | list | dict) for member in [*members, schema.get("const")])
+    slow = sum(keyword in schema for keyword in ("pattern", "multipleOf", "uniqueItems"))
+    return 1 / 32 + scanned + compared + slow + 2 * (TARGET in schema)
 
 
-def _path(error: jsonschema_rs.ValidationError) -> str:
-    return ".".join(map(str, error.instance_path)) or "its root"
-
-
-def _objects(root: JsonObject) -> Iterator[JsonObject]:
-    """Every object in a JSON value, whether a subschema or not."""
-    pending: list[Any] = [root]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            yield value
-            pending.extend(value.values())
-        elif isinstance(value, list):
-            pending.extend(value)
-
-
-def _mapping(schema: JsonObject, keyword: str) -> JsonObject:
-    return found if isinstance(found := schema.get(keyword), dict) else {}
-
-
-def _parts(schema: JsonObject, keywords: list[str]) -> Iterator[JsonObject]:
-    """The subschemas under these keywords; `true` and `false` take no work worth counting."""
-    for keyword in keywords:
-        found = schema.get(keyword)
-        parts = _mapping(schema, keyword).values() if keyword in MAPS else found if isinstance(found, list) else [found]
-        yield from (part for part in parts if isinstance(part, dict))
-
-
-def _referred(schema: JsonObject, root: Any) -> list[JsonObject]:
-    """The target of its reference, found as the validator finds it: a JSON pointer (RFC 6901) into the schema."""
-    for keyword in UNSUPPORTED & schema.keys():
-        raise _RefusedError(f"'{keyword}' is not supported: refer with '$ref', close with 'additionalProperties'")
-    reference, found = schema.get("$ref"), root
-    if not isinstance(reference, str):
-        return []
-    start, *steps = unquote(reference).split("/")
-    if start != "#" or any(code in reference.lower() for code in ("%2f", "%7e")):  # how these are read differs
+def _resolved(root: object, reference: str) -> object:
+    """The target of a reference, a JSON pointer (RFC 6901) into the schema."""
+    start, *steps = reference.split("/")
+    if start != "#":
         raise _RefusedError(_short(f"'$ref' must be '#' or start with '#/', nothing else is fetched: {reference}"))
+    found: Any = root
     for step in steps:
-        name = step.replace("~1", "/").replace("~0", "~")
+        name = unquote(step).replace("~1", "/").replace("~0", "~")
         if isinstance(found, list):
             found = found[int(name)] if name.isdecimal() and len(name) < 6 and int(name) < len(found) else None
         else:
             found = found.get(name) if isinstance(found, dict) else None
     if not isinstance(found, dict | bool):
         raise _RefusedError(_short(f"'$ref' points to no subschema: {reference}"))
-    return [found] if isinstance(found, dict) else []
-
-
-def _applied(schema: JsonObject, value: object) -> Iterator[tuple[object, object]]:
-    """Which subschemas are applied to which parts of a value."""
-    if isinstance(value, dict):
-        keys, others = _mapping(schema, "properties"), schema.get("additionalProperties")
-        patterns, names = _mapping(schema, "patternProperties").values(), schema.get("propertyNames")
-        for key, part in value.items():
-            yield from ((names, key), (keys.get(key, others), part), *((pattern, part) for pattern in patterns))
-    elif isinstance(value, list):
-        firsts = [found for keyword in ("items", "prefixItems") if isinstance(found := schema.get(keyword), list)]
-        everywhere = [schema.get(keyword) for keyword in ("items", "additionalItems", "contains")]
-        for index, part in enumerate(value):
-            yield from ((applied, part) for applied in everywhere)
-            yield from ((first[index], part) for first in firsts if index < len(first))
-
-
-def _units_by_size(schema: JsonObject, value: object, units_per_char: float) -> float:
-    """What one evaluation takes that grows with the value, without the subschemas it applies."""
-    if isinstance(value, str):
-        return len(value) * (1 / 512 + ("pattern" in schema) * units_per_char)
-    if isinstance(value, dict):
-        patterns = len(_mapping(schema, "patternProperties"))
-        return (patterns + 1) * len(value) / 4 + patterns * sum(map(len, value)) * units_per_char
-    if isinstance(value, list):
-        return len(value) / 4 + bool(schema.get("uniqueItems")) * len(orjson.dumps(value)) / 64
-    return 0
+    return found

@@ -7,10 +7,11 @@ order is drawn by the request's id, so that no expert always stands first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from experts.prompts import aggregation_prompt
-from router.records import JsonObject, Query, Reply
+from router.records import Query, Reply
 
 LEAST = 2  # fewer responses with a text need no aggregator
 
@@ -20,15 +21,20 @@ def worth_reading(replies: Sequence[Reply]) -> tuple[Reply, ...]:
     return tuple(reply for reply in replies if reply.text.strip())
 
 
-def synthesis_body(query: Query, replies: Sequence[Reply], max_chars: int) -> JsonObject:
-    """The request to the aggregating expert: sampling parameters and earlier messages are the client's.
+def synthesis_query(query: Query, replies: Sequence[Reply], max_chars: int) -> Query:
+    """What the aggregating expert is asked: sampling parameters and earlier messages are the client's.
 
     Args:
         max_chars: bound on the question, and on each response.
     """
-    texts = [reply.text for reply in replies]
-    Random(query.request_id).shuffle(texts)
+    said = [reply.text for reply in replies]
+    Random(query.request_id).shuffle(said)
+    prompt = aggregation_prompt(query.text, said, max_chars)
     messages = list(query.body["messages"])
     asked = next((i for i in reversed(range(len(messages))) if messages[i].get("role") == "user"), len(messages))
-    prompt = {"role": "user", "content": aggregation_prompt(query.text, texts, max_chars)}
-    return query.body | {"messages": [*messages[:asked], prompt]}
+    return replace(
+        query,
+        request_id=f"{query.request_id}-s",
+        body=query.body | {"messages": [*messages[:asked], {"role": "user", "content": prompt}]},
+        texts=(*query.texts[:asked], prompt),
+    )

@@ -19,9 +19,14 @@ PACKAGES = ("experts", "router", "deploy", "loadtest")
 MAX_LINES = 300
 
 # Who must not import what, and why. Patterns are module names; a pattern also stands for what is below it.
-DECISIONS = "classify skills keywords recruit ranking plan vote eligible admission profiles calibration".split()
-PLAIN = "spec accounting sse errors tokens guard version prompts intervals files".split()
-STEPS = "classify skills keywords recruit ranking plan vote eligible".split()
+DECISIONS = (
+    "classify dialogue skills keywords recruit ranking plan eligible admission profiles calibration panels aggregators "
+    "answers structured vote consensus synthesis aggregate breaker allowance latency sessions"
+).split()
+PLAIN = "spec accounting sse errors tokens guard version prompts intervals files assembly".split()
+STEPS = (
+    "classify dialogue skills keywords asides recruit ranking plan eligible vote consensus synthesis aggregate".split()
+)
 FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
     ("experts",): (("router", "deploy", "loadtest"), "experts know no routing"),
     ("router",): (("deploy", "loadtest", "ray", "vllm"), "the router runs anywhere, under any server"),
@@ -31,9 +36,7 @@ FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
         ("asyncio", "time", "aiohttp", "httpx", "prometheus_client", "starlette", "router.telemetry"),
         "decisions are pure: `now` is an argument, nothing waits",
     ),
-    tuple(
-        f"experts.{room}" for room in "spec accounting sse errors tokens guard version prompts intervals files".split()
-    ): (
+    tuple(f"experts.{room}" for room in PLAIN): (
         ("aiohttp", "httpx", "ray", "vllm"),
         "they stand before any server and any client",
     ),
@@ -42,7 +45,7 @@ FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
         ("asyncio", "aiohttp", "httpx", "starlette", "router.pipeline", "router.dispatch", "router.api"),
         "what everybody shares depends on nobody",
     ),
-    ("router.dispatch", "router.watch", "router.pipeline", "router.embed"): (
+    tuple(f"router.{room}" for room in "dispatch legs watch health pipeline response asides embed".split()): (
         ("starlette", "router.api", "router.telemetry"),
         "they emit events and know no HTTP server",
     ),
@@ -58,7 +61,10 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "router.api": ("router.api", "deploy"),
 }
 # Several rooms together that only one module may know: it is the order of the steps.
-ORDER = tuple(f"router.{step}" for step in ("classify", "skills", "keywords", "recruit", "ranking", "plan", "vote"))
+ORDER = tuple(
+    f"router.{step}"
+    for step in "eligible classify dialogue asides skills recruit ranking plan aggregate consensus synthesis".split()
+)
 ORDER_KNOWN_BY = {"router.pipeline"}
 # Files over MAX_LINES, each with its reason.
 LONG: dict[str, str] = {}
@@ -254,7 +260,8 @@ def test_a_planted_violation_is_found(name: str, source: str, found: str) -> Non
 def test_a_planted_second_pipeline_is_found() -> None:
     """A module that imports all steps, in whichever form, knows their order."""
     source = (
-        "from router import classify, keywords, ranking, skills, vote\n"
+        "from router import asides, classify, dialogue, eligible, ranking, skills\n"
+        "from router.aggregate import Single\nfrom router import consensus, synthesis\n"
         "from router.recruit import candidates\nimport router.plan\n"
     )
     assert knows_the_order({"router.x": Module("router.x", source)}) == {"router.x"}

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from router.api.schema_shared import CONTROL_FIELDS, OURS, Listed, Request, Whole, passed_on, read, session_of
+from router.api.schema_shared import CONTROL_FIELDS, OURS, WHOLE, Listed, Request, passed_on, read, session_of
 from router.config import RequestLimits
 from router.errors import BadRequest
 from router.records import JsonObject, Needs, Query
@@ -63,8 +63,8 @@ class ChatRequest(Request):
     }
 
     messages: Annotated[Listed[Message], Field(min_length=1)]
-    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
-    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20), WHOLE] | None = None
     tools: Listed[JsonObject] | None = None
     functions: Listed[JsonObject] | None = None
 

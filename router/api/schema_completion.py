@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from router.api.schema_shared import Listed, Request, Whole, passed_on, read, session_of
+from router.api.schema_shared import WHOLE, Listed, Request, passed_on, read, session_of
 from router.config import RequestLimits
 from router.errors import BadRequest
 from router.records import Needs, Query
@@ -15,11 +15,11 @@ from router.structured import compile_format
 
 _FOR_CHATS: Final = "belongs to chats; use POST /v1/chat/completions"
 _TEXT_ONLY: Final = "is not accepted, because routing reads text; give 'prompt' as a string"
-_MADE_FOR_CHATS: Final = ("messages", "tools", "functions", "tool_choice", "function_call", "max_completion_tokens")
+_MADE_FOR_CHATS: Final = ("messages", "tools", "functions", "tool_choice", "function_call")
 
 
 def _no_token_ids(prompt: object) -> object:
-    if isinstance(prompt, list) and any(isinstance(item, int | list) and item is not True for item in prompt):
+    if isinstance(prompt, list) and any(type(item) in (int, list) for item in prompt):
         raise PydanticCustomError(
             "token_ids", "token ids are not accepted, because routing reads text; give a string or a list of strings"
         )
@@ -32,14 +32,15 @@ class CompletionRequest(Request):
     # `echo` is a completion's own field; what experts would drop without a word is refused.
     REFUSED: ClassVar[dict[str, str]] = {name: why for name, why in Request.REFUSED.items() if name != "echo"} | {
         **dict.fromkeys(_MADE_FOR_CHATS, _FOR_CHATS),
+        "max_completion_tokens": "belongs to chats; here it is 'max_tokens'",
         "prompt_embeds": _TEXT_ONLY,
     }
     BOUNDED: ClassVar[dict[str, str]] = Request.BOUNDED | {"prompt": "max_n", "best_of": "max_n"}
 
     prompt: Annotated[str | Annotated[Listed[str], Field(min_length=1)], BeforeValidator(_no_token_ids)]
-    best_of: Annotated[Whole, Field(ge=1)] | None = None
+    best_of: Annotated[int, Field(ge=1), WHOLE] | None = None
     echo: bool | None = None
-    logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
     suffix: str | None = None
 
     @property

@@ -40,7 +40,7 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_integral)]
+WHOLE: Final = BeforeValidator(_integral)  # after the bounds, or JSON Schema would not know of them
 
 
 class StreamOptions(BaseModel):
@@ -83,8 +83,8 @@ class Request(BaseModel):
     model: Annotated[str, Field(min_length=1, max_length=256, description="A policy or an expert, see /v1/models.")]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: Annotated[Whole, Field(ge=1)] | None = None
-    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    n: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None

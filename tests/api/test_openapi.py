@@ -5,9 +5,11 @@ Its experts answer whatever they are asked with the question itself, so that eve
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import openai.types
@@ -26,31 +28,29 @@ from router.api.openapi import document
 from router.config import RequestLimits, Server
 from router.records import JsonObject
 from tests.api.world import POLICIES, ROWS, World, routing
-from tests.support import Recorded, http_client, on_a_port
+from tests.support import CHAT, Recorded, http_client, on_a_port, sse_events
 
-LIMITS = RequestLimits(max_tokens=4096, max_body_bytes=65_536)
+COMPLETIONS = "/v1/completions"
+LIMITS = RequestLimits(max_tokens=4096, max_body_bytes=65_536)  # the world's own
 NAMES = [*POLICIES, *dict.fromkeys(row[1] for row in ROWS), "gone"]
 ASKED = ["auto", "solo", "named", "sampled", "handy", "ant", "tooled"]
-CONFIG = {
-    "generation": {"deterministic": True, "max-examples": 100, "allow-x00": True, "codec": "utf-8"},
-    "phases": {
-        # What one response taught would make the next request depend on timing.
-        "fuzzing": {"extra-data-sources": {"responses": False}, "error-feedback": {"enabled": False}},
-        "stateful": {"enabled": False},
-    },
-    "checks": {
-        "negative_data_rejection": {"expected-statuses": [400, 404, 405]},
-        "positive_data_acceptance": {"enabled": False},  # `taken` below is stricter
-    },
+FUZZING: JsonObject = {  # what one response taught would make the next request depend on timing
+    "extra-data-sources": {"responses": False},
+    "error-feedback": {"enabled": False},
 }
-# What may be refused although the document allows it, because it depends on more than the request's own form.
-DEPENDS = {"capability_not_available", "context_length_exceeded"}
-DEPENDING = ("symposium.", "best_of", "response_format", "structured_outputs")
-TYPES: dict[tuple[str, bool], type[BaseModel]] = {
-    ("/v1/chat/completions", False): openai.types.chat.ChatCompletion,
-    ("/v1/chat/completions", True): openai.types.chat.ChatCompletionChunk,
-    ("/v1/completions", False): openai.types.Completion,
-    ("/v1/completions", True): openai.types.Completion,
+CHECKS: JsonObject = {
+    "negative_data_rejection": {"expected-statuses": [400, 404, 405, 413]},
+    "positive_data_acceptance": {"enabled": False},  # `check_taken` is stricter
+}
+# Of all requests that the document allows few are streams that reach an expert: here they all may.
+STREAMED: JsonObject = {"stream": {"const": True}, "response_format": {"const": None}}
+# What may be refused although the document allows it, because it depends on more than the request's form.
+DEPENDS_CODES = {"capability_not_available", "context_length_exceeded"}
+DEPENDS_FIELDS = ("symposium.", "best_of", "response_format", "structured_outputs")
+CLIENT_TYPES: dict[str, type[BaseModel]] = {
+    "chat.completion": openai.types.chat.ChatCompletion,
+    "chat.completion.chunk": openai.types.chat.ChatCompletionChunk,
+    "text_completion": openai.types.Completion,
 }
 
 
@@ -58,24 +58,20 @@ async def echo(request: Request) -> Response:
     """A chat or completion whose every choice says what was asked."""
     body = await request.json()
     chat = "messages" in body
-    text = json.dumps(body["messages"][-1:] if chat else body["prompt"], ensure_ascii=False)
-    about = {"id": "x", "created": 1, "model": body["model"]}
+    asked = body["messages"] if chat else body["prompt"]
+    number = (body.get("n") or 1) * (1 if chat or isinstance(asked, str) else len(asked))
+    text = json.dumps(asked, ensure_ascii=False)
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    prompts = 1 if chat or isinstance(body["prompt"], str) else len(body["prompt"])
-    indexes = range((body.get("n") or 1) * prompts)
-    said: JsonObject = {"content": text} if chat else {"text": text}
-
-    def choice(index: int, key: str, **more: str) -> JsonObject:
-        return {"index": index, "finish_reason": "stop"} | ({key: said | more} if chat else said)
-
-    name = "chat.completion" if chat else "text_completion"
+    head = {"id": "x", "created": 1, "model": body["model"]}
+    kind, key = ("chat.completion.chunk", "delta") if body.get("stream") else ("chat.completion", "message")
+    head["object"] = kind if chat else "text_completion"
+    said = {key: {"role": "assistant", "content": text}} if chat else {"text": text}
+    choices = [{"index": index, "finish_reason": "stop"} | said for index in range(number)]
     if not body.get("stream"):
-        choices = [choice(index, "message", role="assistant") for index in indexes]
-        return JSONResponse(about | {"object": name, "choices": choices, "usage": usage})
-    about["object"] = name + ".chunk" if chat else name
-    chunks = [about | {"choices": [choice(index, "delta")]} for index in indexes]
-    events = [json.dumps(chunk) for chunk in (*chunks, about | {"choices": [], "usage": usage})]
-    return Response("".join(f"data: {data}\n\n" for data in (*events, "[DONE]")), media_type="text/event-stream")
+        return JSONResponse(head | {"choices": choices, "usage": usage})
+    pieces = [*(head | {"choices": [choice]} for choice in choices), head | {"choices": [], "usage": usage}]
+    events = [*(json.dumps(piece) for piece in pieces), "[DONE]"]
+    return Response("".join(f"data: {event}\n\n" for event in events), media_type="text/event-stream")
 
 
 async def fine(_: Request) -> Response:
@@ -85,7 +81,7 @@ async def fine(_: Request) -> Response:
 @pytest.fixture(scope="module")
 def echoing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A router whose experts say what they are asked."""
-    asked = [Route(f"/v1/{path}", echo, methods=["POST"]) for path in ("chat/completions", "completions")]
+    asked = [Route(path, echo, methods=["POST"]) for path in (CHAT, COMPLETIONS)]
     experts = Starlette(routes=[*asked, Route("/{path:path}", fine)])
     with (
         on_a_port(experts) as url,
@@ -102,55 +98,71 @@ def session() -> Iterator[requests.Session]:
         yield one
 
 
-def generated(names: list[str]) -> Any:
-    """Our document as Schemathesis has it; requests ask for models of these names."""
-    found = document(Server(limits=LIMITS), "1", names)
-    for request in ("ChatRequest", "CompletionRequest"):
-        found["components"]["schemas"][request]["properties"]["model"]["enum"] = names
-    return schemathesis.openapi.from_dict(found, config=SchemathesisConfig.from_dict(CONFIG))
+def generated(modes: str, phases: JsonObject, fields: JsonObject) -> Any:
+    """Our document as Schemathesis has it; its requests have `fields` only so, and ask for models that can answer."""
+    found = document(Server(limits=LIMITS), "1", ASKED)
+    for name in ("ChatRequest", "CompletionRequest"):
+        request = found["components"]["schemas"][name]
+        request["properties"] |= {"model": {"enum": ASKED}} | fields
+        request["required"] += fields
+    generation = {"mode": modes, "deterministic": True, "max-examples": 100, "allow-x00": True, "codec": "utf-8"}
+    config = {"generation": generation, "checks": CHECKS, "phases": phases | {"fuzzing": FUZZING}}
+    return schemathesis.openapi.from_dict(found, config=SchemathesisConfig.from_dict(config))
 
 
-API = generated(ASKED)
-by_operation: Callable[[Callable[..., None]], Callable[..., None]] = API.parametrize()  # itself untyped
+OFF = {"enabled": False}
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+ALL = generated("all", {"stateful": OFF}, {})
+STREAMS = generated("positive", {"stateful": OFF, "examples": OFF, "coverage": OFF}, STREAMED).include(method="POST")
+each_operation: Decorator = ALL.parametrize()
+each_stream: Decorator = STREAMS.parametrize()
 
 
-def taken(case: Any, response: Any) -> bool:
-    """Whether a request that the document allows was answered; a refusal must be for what it cannot know."""
-    if response.status_code == 200:
-        return True
+def check_taken(response: Any) -> None:
+    """A request that the document allows was answered, or refused for what the document cannot know."""
+    if response.status_code == 200 or response.request.method == "GET":
+        return
     error = response.json()["error"]
-    by_n = "number of prompts" in error["message"]
-    by_path = error["code"] == "model_not_found" and case.operation.method.upper() == "GET"
-    return by_n or by_path or error["code"] in DEPENDS or (error["param"] or "").startswith(DEPENDING)
+    depends = error["code"] in DEPENDS_CODES or (error["param"] or "").startswith(DEPENDS_FIELDS)
+    assert depends or "number of prompts" in error["message"], error
 
 
-def objects(response: Any) -> list[JsonObject]:
-    """The response's one object, or those of its stream, which must end in [DONE]."""
-    if not response.headers["content-type"][0].startswith("text/event-stream"):
-        return [response.json()]
-    *events, done, rest = response.content.decode().split("\n\n")
-    assert (done, rest) == ("data: [DONE]", "")
-    return [json.loads(event.removeprefix("data: ")) for event in events]
+def check_objects(response: Any) -> int:
+    """The response's one object, or those of its stream, parse as the official client's own types; how many."""
+    streamed = response.headers["content-type"][0].startswith("text/event-stream")
+    found = sse_events(response) if streamed else [response.json()]
+    for one in found:
+        for choice in one["choices"]:
+            # The client has no type for the pieces of completions, which do not end before the last one.
+            choice["finish_reason"] = choice["finish_reason"] or "stop"
+        CLIENT_TYPES[one["object"]].model_validate(one)
+    return len(found)
 
 
-@by_operation
+@each_operation
 def test_generated_requests_are_answered_as_documented(case: Any, echoing: World, session: requests.Session) -> None:
     """Never a 5xx; what the document allows is answered, what it forbids is refused, and every response has the
     status, content type and form that it promises. NUL, emoji and all other text that UTF-8 has pass through.
     """
     response = case.call_and_validate(echoing.url, session=session)
     if case.meta.generation.mode.is_positive:
-        assert taken(case, response), response.text
+        check_taken(response)
     if response.status_code == 200 and case.operation.method == "post":
-        found = objects(response)
-        kind = TYPES[case.operation.path, response.headers["content-type"][0].startswith("text/event-stream")]
-        for one in found:
-            kind.model_validate(one)
+        check_objects(response)
 
 
-def test_the_document_is_openapi(world: World) -> None:
+@each_stream
+def test_generated_streams_are_as_documented(case: Any, echoing: World, session: requests.Session) -> None:
+    """The same for streams: every event is one, and the last says that it is the last."""
+    response = case.call_and_validate(echoing.url, session=session)
+    check_taken(response)
+    if response.status_code == 200:
+        assert check_objects(response) > 0
+
+
+def test_the_document_is_openapi() -> None:
     """The document keeps to OpenAPI 3.1's own schema."""
-    API.validate()
+    ALL.validate()
 
 
 def test_the_document_is_served(world: World) -> None:
@@ -158,3 +170,13 @@ def test_the_document_is_served(world: World) -> None:
     reply = world.http.get("/openapi.json")
     assert reply.headers["content-type"] == "application/json"
     assert reply.json() == document(Server(limits=LIMITS), version("symposium"), NAMES)
+
+
+def test_the_document_needs_no_key_and_names_nobody(echoing: World, tmp_path: Path) -> None:
+    """Where keys are needed the document is still open, and says no more than that: no model is named."""
+    keys = [{"name": "alice", "sha256": hashlib.sha256(b"sk-alice").hexdigest()}]
+    with routing(tmp_path, echoing.experts, server={"api_keys": keys}) as locked:
+        assert locked.http.post(CHAT, json={}).status_code == 401
+        reply = locked.http.get("/openapi.json")
+    assert reply.status_code == 200
+    assert not any(f'"{name}"' in reply.text for name in NAMES if name != "auto")  # also a way to aggregate

@@ -162,7 +162,7 @@ def config(folder: Path, url: str, gone: str, **changed: Any) -> Config:
         "gone": {"base_url": f"{gone}/v1"},
         "tiny": {"context_tokens": 60, "bytes_per_token": 1},
         "tooled": {"capabilities": {"tools": True}},
-        **dict.fromkeys(("jay", "kay", "lee"), {"capabilities": {"json_schema": True}}),
+        **{name: {"capabilities": {"json_schema": True}} for name in ("jay", "kay", "lee")},
         "stuck": {"limits": {"first_byte_s": 1, "total_s": 1}},
         "late": {"limits": {"first_byte_s": 0.2}},
         NAMER: {"part": "keywords"},
@@ -218,7 +218,7 @@ class World:
 
 @contextmanager
 def routing(folder: Path, experts: Recorded, **changed: Any) -> Iterator[World]:
-    """A router over recorded experts, once it has seen all of them that are up; `changed` parts of its configuration."""
+    """A router over recorded experts, with changed parts of its configuration, once it has seen all that are up."""
     with bound() as closed:
         settings = config(folder, experts.url, f"http://127.0.0.1:{closed.getsockname()[1]}", **changed)
         app = build_app(lambda: open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import Any
 
 import httpx
@@ -151,3 +152,32 @@ def test_a_behaviour_that_means_nothing_is_refused(fields: dict[str, Any]) -> No
     """Unknown keys, impossible values and two faults at once are refused, not guessed at."""
     with pytest.raises(ValidationError):
         Behaviour(**fields)
+
+
+def test_behaviours_change_at_run_time() -> None:
+    """What is PUT is everything from the next leg on; what is no behaviour, or of no known model, changes nothing."""
+    with serving({}) as running:
+        put = partial(running.http.put, "/internal/behaviours")
+        assert running.post(ask()).status_code == 200
+        assert put(json={"sage": {"fail_always": True, "fail_status": 503}}).status_code == 200
+        assert running.post(ask()).status_code == 503
+        assert running.post(ask(model="fool")).status_code == 200
+        for wrong in ('{"sage": {"ttft": 1}}', '{"nobody": {}}', '{"sage": 1}', "[]", "{"):
+            refused = put(content=wrong)
+            assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+        assert running.post(ask()).status_code == 503
+        assert put(json={}).status_code == 200
+        assert running.post(ask()).status_code == 200
+        assert running.counts()["failed"] == 2
+
+
+def test_a_leg_keeps_the_behaviour_it_began_with() -> None:
+    """A stall that has begun goes on after its cause has gone: a fault's end does not mend what it broke."""
+    with serving({"sage": Behaviour(stall_after_tokens=1)}) as running:
+        with running.http.stream("POST", CHAT, json=ask(stream=True)) as reply:
+            blocks = reply.iter_raw()  # held: a generator that is dropped closes the response
+            assert next(blocks)
+            assert running.http.put("/internal/behaviours", json={}).status_code == 200
+            assert running.post(ask()).status_code == 200
+            assert running.counts()["running"] == 1
+        eventually(lambda: running.counts()["aborted"] == 1)

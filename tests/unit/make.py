@@ -94,9 +94,10 @@ def choice(text: str | None, **fields: Any) -> JsonObject:
     return {"index": 0, "message": message, "finish_reason": "stop"} | fields
 
 
-def reply(name: str, text: str) -> Reply:
+def reply(name: str, text: str, **fields: Any) -> Reply:
     """An expert's answer in 10 + 5 tokens and half a second."""
-    return Reply(name, f"leg-{name}", (choice(text),), Usage(10, 5), 0.5)
+    known: dict[str, Any] = {"choices": (choice(text),), "usage": Usage(10, 5), "seconds": 0.5}
+    return Reply(name, f"leg-{name}", **(known | fields))
 
 
 def decision(**fields: Any) -> Decision:
@@ -106,7 +107,7 @@ def decision(**fields: Any) -> Decision:
         "ticket": Ticket("anonymous", 0.0),
         "config_version": "abc",
         "policy": "auto",
-        "plan": Plan(("ada",), "single", ("bob",), "sure"),
+        "plan": Plan((("ada",),), "single", ("bob",), "sure"),
         "categories": categories({"math": 0.75, "text": 0.25}),
         "skills": SkillScores({"sums": 1.0}, ("sums", 0.5)),
         "candidates": (

@@ -69,6 +69,16 @@ def test_all_engines_that_answered_are_named() -> None:
     assert profile_of(calibration, answers).engine_version == "e1, e2"
 
 
+def test_an_engine_that_was_not_asked_is_not_named() -> None:
+    """Of an answer that no engine gave nothing is known; only where there is no other one the engine is unknown."""
+    calibration = Calibration([question("1?"), question("2?")], 64)
+    first, second = calibration.keys
+    unasked = graded(second, engine_version="")
+    assert profile_of(calibration, {first: graded(first), second: unasked}).engine_version == "e1"
+    nobody = {first: graded(first, engine_version=""), second: unasked}
+    assert profile_of(calibration, nobody).engine_version == "unknown"
+
+
 def test_the_same_question_twice_is_asked_once_and_counted_twice() -> None:
     """Its second answer would be the first one, and each line's labels count."""
     calibration = Calibration([question("1?", "1", "math"), question("1?", "1", "facts")], 64)

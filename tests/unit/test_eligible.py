@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from experts.spec import Capabilities
-from router.eligible import BYTES_PER_MESSAGE_MARKERS, exclusions, nobody, to_count
+from router.eligible import BYTES_PER_MESSAGE_MARKERS, RESTING, exclusions, nobody, to_count
 from router.errors import BadRequest, NoExpertAvailable
 from router.records import Needs, Query
 from tests.unit.make import expert, query
@@ -85,16 +85,17 @@ def test_bytes_are_utf8_bytes_of_all_messages() -> None:
     assert excluded(asked, context_tokens=1000 + 2 * BYTES_PER_MESSAGE_MARKERS + 1) is None
 
 
-def test_nobody_up_is_our_trouble_and_can_be_retried() -> None:
-    """If one capable expert is only down, the client is told to try again."""
-    error = nobody({"ada": "tools", "bob": "down", "cy": "context", "dan": "policy"})
+@pytest.mark.parametrize("trouble", ["down", RESTING])
+def test_nobody_up_is_our_trouble_and_can_be_retried(trouble: str) -> None:
+    """If one capable expert is only down, or left out by its breaker, the client is told to try again."""
+    error = nobody(query(), {"ada": "tools", "bob": trouble, "cy": "context", "dan": "policy"})
     assert isinstance(error, NoExpertAvailable)
     assert (error.status, error.retryable) == (503, True)
 
 
 def test_a_prompt_that_is_too_long_names_messages() -> None:
     """The client can shorten it: 400 in OpenAI's words."""
-    error = nobody({"ada": "tools", "bob": "context", "cy": "policy"})
+    error = nobody(query(), {"ada": "tools", "bob": "context", "cy": "policy"})
     assert isinstance(error, BadRequest)
     assert (error.code, error.param) == ("context_length_exceeded", "messages")
 
@@ -104,7 +105,7 @@ def test_a_prompt_that_is_too_long_names_messages() -> None:
 )
 def test_a_capability_that_nobody_has_names_its_field(capability: str, param: str) -> None:
     """The field of the request that asks for it is named, with what to do."""
-    error = nobody({"ada": capability, "bob": "policy"})
+    error = nobody(query(), {"ada": capability, "bob": "policy"})
     assert isinstance(error, BadRequest)
     assert (error.code, error.param) == ("capability_not_available", param)
     assert capability in error.message

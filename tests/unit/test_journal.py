@@ -10,8 +10,16 @@ from router.calibration import Graded
 from router.journal import open_journal, partial_path
 
 
-def graded(expert: str, question: str) -> Graded:
-    return Graded(expert=expert, expert_version="v", engine_version="e", question=question, right=True, output_tokens=1)
+def graded(expert: str, question: str, text: str | None = None) -> Graded:
+    return Graded(
+        expert=expert,
+        expert_version="v",
+        engine_version="e",
+        question=question,
+        right=True,
+        output_tokens=1,
+        text=text,
+    )
 
 
 def test_answers_are_in_the_file_at_once(tmp_path: Path) -> None:
@@ -67,6 +75,27 @@ def test_experts_that_are_done_leave_the_journal(tmp_path: Path) -> None:
         assert journal.answers == (graded("bob", "1"),)
         journal.close_for({"bob"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_stay_as_long_as_somebody_is_to_read_them(tmp_path: Path) -> None:
+    """Aggregators read what experts said: one that is done, though it was among them, leaves it to the others."""
+    path = tmp_path / "partial.jsonl"
+    with open_journal(path) as journal:
+        for answer in (graded("ada", "1", "one"), graded("ada", "panel"), graded("bob", "panel")):
+            journal.add(answer)
+        journal.close_for({"ada"})
+    with open_journal(path) as journal:
+        assert journal.answers == (graded("ada", "1", "one"), graded("bob", "panel"))
+        journal.close_for({"bob"})
+    assert not path.exists()
+
+
+def test_each_measurement_has_a_journal_of_its_own(tmp_path: Path) -> None:
+    """A profile run that was cut off is not ended by another kind of run."""
+    path = tmp_path / "profiles.json"
+    assert partial_path(path, "aggregators").name == "profiles.json.aggregators.partial.jsonl"
+    with open_journal(partial_path(path)), open_journal(partial_path(path, "aggregators")) as journal:
+        assert journal.answers == ()
 
 
 def test_a_run_that_got_nowhere_leaves_no_file(tmp_path: Path) -> None:

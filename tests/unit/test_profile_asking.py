@@ -29,11 +29,11 @@ def ok(body: object) -> httpx.Response:
     return httpx.Response(200, json=body)
 
 
-def refusal(status: int, message: str = "busy") -> httpx.Response:
-    return httpx.Response(status, json={"error": {"message": message}})
+def refusal(status: int, message: str = "busy", code: str | None = None) -> httpx.Response:
+    return httpx.Response(status, json={"error": {"message": message, "code": code}})
 
 
-async def asked(path: Path, *replies: Reply, models: Reply | None = None) -> tuple[Measured, int]:
+async def asked(path: Path, *replies: Reply, models: Reply | None = None, **more: Any) -> tuple[Measured, int]:
     """The result when the chat gives these replies in turn, and how many questions came."""
     left = list(replies)
 
@@ -46,7 +46,7 @@ async def asked(path: Path, *replies: Reply, models: Reply | None = None) -> tup
     handler: Callable[[httpx.Request], httpx.Response] = answer
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="http://s.test") as client:
         with open_journal(path / "partial.jsonl") as journal:
-            options: dict[str, Any] = {"concurrency": 1, "retry_pauses_s": (0, 0)}
+            options: dict[str, Any] = {"concurrency": 1, "retry_pauses_s": (0, 0)} | more
             found = await measure(client, CALIBRATION, ["ada"], journal, lambda *_: None, **options)
     return found, len(replies) - len(left)
 
@@ -65,6 +65,31 @@ async def test_trying_again_has_an_end(tmp_path: Path) -> None:
     found, questions = await asked(tmp_path, refusal(500), httpx.ConnectError("gone"), refusal(503, "down"))
     assert (found.profiles, questions) == ({}, 3)
     assert found.failed == {"ada": "gave up after 3 tries: HTTP 503: down"}
+
+
+async def test_what_is_too_long_for_an_expert_ends_its_measurement_or_is_wrong(tmp_path: Path) -> None:
+    """As the caller wants it; wrong answers that no engine gave name none, and are kept like others."""
+    too_long = refusal(400, "too long", "context_length_exceeded")
+    found, _ = await asked(tmp_path, too_long)
+    assert found.failed == {"ada": "refused '1?': HTTP 400: too long"}
+    found, _ = await asked(tmp_path, too_long, too_long_is_wrong=True)
+    assert (found.failed, found.profiles["ada"].overall) == ({}, Count(right=0, asked=1))
+    assert found.profiles["ada"].engine_version == "unknown"
+    found, questions = await asked(tmp_path, too_long_is_wrong=True)
+    assert (found.profiles["ada"].overall, questions) == (Count(right=0, asked=1), 0)
+
+
+async def test_another_refusal_is_a_failure_whatever_counts_as_wrong(tmp_path: Path) -> None:
+    """Only a lack of room is an answer of a kind."""
+    found, _ = await asked(tmp_path, refusal(400, "no", "unsupported"), too_long_is_wrong=True)
+    assert found.failed == {"ada": "refused '1?': HTTP 400: no"}
+
+
+async def test_texts_are_not_kept_for_nothing(tmp_path: Path) -> None:
+    """A profile needs the grade alone; the journal of thousands of long answers stays small."""
+    await asked(tmp_path, ok(ANSWER))
+    with open_journal(tmp_path / "partial.jsonl") as journal:
+        assert [answer.text for answer in journal.answers] == [None]
 
 
 @pytest.mark.parametrize("body", [{}, [], {"choices": []}, ANSWER | {"usage": None}])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from router.profiles import UNMEASURED_OUTPUT_TOKENS, Count, Profile, Profiles, stale
+from router.profiles import UNMEASURED_OUTPUT_TOKENS, Count, Profile, Profiles, stale, stale_aggregators
 
 
 def measured(version: str = "v1", **fields: Any) -> Profile:
@@ -94,6 +94,34 @@ def test_new_profiles_replace_only_their_experts() -> None:
     before = Profiles(experts={"ada": measured("old"), "bob": measured("old")})
     after = before.updated({"ada": measured("new"), "cat": measured("new")})
     assert {name: p.expert_version for name, p in after.experts.items()} == {"ada": "new", "bob": "old", "cat": "new"}
+
+
+def test_who_answers_and_who_aggregates_are_measured_apart() -> None:
+    """New profiles of one kind leave the other kind alone."""
+    before = Profiles(experts={"ada": measured("1")}, aggregators={"ada": measured("2"), "agg": measured("2")})
+    assert before.updated({"ada": measured("3")}) == Profiles(
+        experts={"ada": measured("3")}, aggregators=before.aggregators
+    )
+    assert before.updated_aggregators({"ada": measured("3")}) == Profiles(
+        experts=before.experts, aggregators={"ada": measured("3"), "agg": measured("2")}
+    )
+
+
+def test_a_file_without_aggregators_is_read(tmp_path: Path) -> None:
+    """As it was written before they were measured: nobody is known to aggregate."""
+    path = tmp_path / "profiles.json"
+    path.write_text('{"format": 2, "experts": {}}')
+    assert Profiles.load(path).aggregators == {}
+    made = Profiles(aggregators={"agg": measured()})
+    made.save(path)
+    assert Profiles.load(path) == made
+
+
+def test_an_aggregator_of_another_version_is_stale_by_itself() -> None:
+    """Its profile as an expert is another matter."""
+    profiles = Profiles(experts={"ada": measured("2")}, aggregators={"ada": measured("1"), "gone": measured("1")})
+    assert stale_aggregators(profiles, {"ada": "2"}) == ("ada",)
+    assert stale(profiles, {"ada": "2"}) == ()
 
 
 def test_a_profile_of_another_version_is_stale() -> None:

@@ -63,6 +63,12 @@ def test_prompts_are_bounded(question: str, responses: list[str]) -> None:
     assert len(keywords_prompt(question, 40)) < 200
 
 
+def test_of_a_long_response_both_ends_are_kept() -> None:
+    """Reasoning begins with what it is about and ends with its answer: the middle goes."""
+    prompt = aggregation_prompt("q", ["It begins. " + "and " * 50 + "The answer is 7."], 41)
+    assert prompt.endswith("<response 1>It begins. and and a…and The answer is 7.</response 1>")
+
+
 def test_responses_are_anonymous_and_whole() -> None:
     """They are numbered in their order, and nothing else is said of them."""
     prompt = aggregation_prompt("What is 2 + 2?", ["4", "five"], 100)

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from router.records import Needs, Reply, Usage
-from tests.unit.make import query
+from router.records import Needs, Plan, Reply, Usage
+from tests.unit.make import choice, query, reply
 
 
 def test_usage_adds_up_and_is_exact_only_if_all_of_it_is() -> None:
@@ -37,12 +37,27 @@ def test_a_prompts_bytes_are_those_of_its_utf8() -> None:
         ({"message": {"content": [{"type": "text"}]}}, ""),
         ({"message": None}, ""),
         ({"message": {}}, ""),
+        ({"text": "x"}, "x"),
+        ({"text": 7}, ""),
+        ({"message": {"content": None}, "text": "x"}, ""),
         ({}, ""),
     ],
 )
-def test_a_reply_without_text_has_none(choice: dict[str, object], text: str) -> None:
-    """Whatever an expert elsewhere put in its choice, reading the text does not fail."""
+def test_the_text_of_a_reply_is_what_its_choice_says(choice: dict[str, object], text: str) -> None:
+    """Of a chat or of a completion; whatever an expert elsewhere put in its choice, reading the text does not fail."""
     assert Reply("ada", "leg", (choice,), Usage(), 0.0).text == text
+
+
+def test_each_choice_has_a_text() -> None:
+    """The first one's is the reply's; a relayed reply has no choices, and no texts."""
+    samples = reply("ada", "", choices=(choice("a"), choice(None, index=1), choice("c", index=2)))
+    assert (samples.texts, samples.text) == (("a", "", "c"), "a")
+    assert reply("ada", "", choices=()).texts == ()
+
+
+def test_all_who_may_be_convened_are_those_of_all_waves() -> None:
+    """In the order they are asked, without the spares."""
+    assert Plan((("ada", "bob"), ("cy",)), "vote", ("dan",), "convened").experts == ("ada", "bob", "cy")
 
 
 def test_records_are_frozen() -> None:

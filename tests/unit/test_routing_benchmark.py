@@ -204,8 +204,12 @@ def test_a_reply_is_read_from_a_completion() -> None:
             "skills": {"adding": 0.7, "halving": 0.3},
             "skills_from": "embedding",
             "candidates": [{"expert": "ant", "p_correct": 0.6}],
-            "replies": [{"expert": "ant"}],
-            "failures": [{"expert": "bee"}],
+            "plan": {"experts": ["ant"]},
+            "legs": [
+                {"expert": "namer", "role": "keywords"},
+                {"expert": "ant", "role": "answer"},
+                {"expert": "bee", "role": "answer"},
+            ],
         },
     }
     reply = heard(completion, "13")

@@ -183,7 +183,7 @@ def test_nul_characters_and_emoji_are_text() -> None:
         ({"tools": []}, Needs()),
         ({"response_format": {"type": "text"}}, Needs()),
         ({"response_format": {"type": "json_object"}}, Needs(json_schema=True)),
-        ({"response_format": {"type": "json_schema", "json_schema": {}}}, Needs(json_schema=True)),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}, Needs(json_schema=True)),
         ({"structured_outputs": {"regex": "a"}}, Needs(json_schema=True)),
         ({"n": 3}, Needs(samples=3)),
         ({"messages": [{"role": "user", "content": [IMAGE]}]}, Needs(images=True)),

@@ -7,11 +7,11 @@ from typing import Literal
 import pytest
 
 from experts.errors import ExpertTimeout
-from router.events import Decided, Event, Finished, LegEnded, LegSettled
+from router.events import Concluded, Decided, Event, Extra, Finished, LegEnded, LegSettled
 from router.plan import named
 from router.records import Failure, Reply, SkillScores, Usage
 from router.telemetry import Telemetry
-from tests.unit.make import decision, reply
+from tests.unit.make import decision, query, reply
 
 
 def telemetry() -> Telemetry:
@@ -83,7 +83,8 @@ def test_a_stale_profile_shows_from_the_start() -> None:
 
 def test_a_named_expert_is_no_unknown_skill() -> None:
     """Nothing was looked at, so nothing is unknown."""
-    event = Decided(decision(policy="expert", categories=None, skills=None, candidates=(), plan=named("ada")))
+    alone = named(query(model="ada"))
+    event = Decided(decision(policy="expert", categories=None, skills=None, candidates=(), plan=alone))
     assert changed(event) == {
         "symposium_decisions_total category=none policy=expert reason=named": 1,
         "symposium_overhead_seconds_count policy=expert": 1,
@@ -114,6 +115,19 @@ def test_settled_tokens_count_apart_by_kind_and_exactness() -> None:
     }
 
 
+@pytest.mark.parametrize("why", ["retry", "hedge"])
+def test_an_additional_expert_counts_by_why_it_was_asked(why: Literal["retry", "hedge"]) -> None:
+    """Under the name of the expert that failed or was late: it is the one to look at."""
+    assert changed(Extra(why, "ada")) == {f"symposium_extra_legs_total expert=ada why={why}": 1}
+
+
+def test_an_answer_counts_by_how_it_was_made_of_the_replies() -> None:
+    """And why so: a synthesis that could not be had shows beside the votes."""
+    assert changed(Concluded("auto", "vote", "aggregator_failed")) == {
+        "symposium_conclusions_total how=vote policy=auto why=aggregator_failed": 1
+    }
+
+
 def test_a_finished_request_counts_by_outcome_and_status() -> None:
     """One request, one count, one duration."""
     assert changed(Finished("auto", "refused", 400, 0.25)) == {
@@ -128,6 +142,22 @@ def test_every_expert_is_down_until_it_was_seen() -> None:
     found = samples(telemetry())
     assert found["symposium_expert_up expert=ada"] == found["symposium_expert_up expert=bob"] == 0
     assert found["symposium_config_info version=abc"] == 1
+
+
+def test_a_breaker_is_in_one_state_at_a_time() -> None:
+    """Closed from the start; the state it has changed to is 1 and the others 0, and no other expert's."""
+
+    def states(of: Telemetry, expert: str) -> list[float]:
+        found = samples(of)
+        names = ("closed", "open", "half_open")
+        return [found[f"symposium_breaker_state expert={expert} state={name}"] for name in names]
+
+    of = telemetry()
+    assert states(of, "ada") == [1, 0, 0]
+    of.breaker_changed("ada", "open")
+    assert states(of, "ada") == [0, 1, 0]
+    of.breaker_changed("ada", "half_open")
+    assert (states(of, "ada"), states(of, "bob")) == ([0, 0, 1], [1, 0, 0])
 
 
 def test_two_replicas_in_one_process_do_not_share_samples() -> None:
