@@ -177,7 +177,7 @@ async def measure(url: str, server: RecordedServer, options: argparse.Namespace,
             console.print(f"{fault} / {mode}")
             cell = await one_cell(world, fault, mode, options.requests, options.connections)
             report.setdefault(fault, {})[mode] = found = figures(cell)
-            console.print(f"  {found}", markup=False)
+            console.print(f"  {found}", markup=False, soft_wrap=True)
     return report
 
 

@@ -33,8 +33,8 @@ SEATS = {"single": 1, "panel": 3}
 # what is measured -> (policy, streamed)
 MODES: dict[str, tuple[str, bool]] = {
     "single": ("single", False),
-    "single, streamed": ("single", True),
-    "vote of three": ("panel", False),
+    "streamed": ("single", True),
+    "vote of 3": ("panel", False),
 }
 
 

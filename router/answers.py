@@ -170,7 +170,7 @@ def _decoded(core: str) -> str:
 def _unfenced(text: str) -> str:
     """The content of a text that is one fenced block, without blanks at the ends of lines; any other text as it is."""
     _, newline, body = text.partition("\n") if text.startswith("```") else ("", "", "")
-    if not newline or not body.endswith("```") or "```" in body[:-3]:
+    if not newline or not body.endswith("```") or "\n```" in body[:-3]:
         return text
     return "\n".join(line.rstrip() for line in body[:-3].split("\n")).strip("\n")
 

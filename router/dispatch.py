@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -108,8 +108,10 @@ class Dispatcher:
         table = Table(call, list(experts[1:]), heard)
         self._opened()
         leg = await self._race(table, f"{call.request_id}-0", experts[0])
-        async with aclosing(leg.rest()) as chunks:
-            yield LiveReply(leg.expert, chunks, leg.reply)
+        try:
+            yield LiveReply(leg.expert, leg.rest(), leg.reply)
+        finally:
+            await leg.close()
 
     async def aside(self, leg_id: str, expert: str, body: JsonObject, limit_s: float) -> Reply | Failure:
         """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
@@ -159,8 +161,10 @@ class Dispatcher:
                     patience_s = None  # one hedge at most
                     if (name := self._hedge(table, expert)) is not None:
                         race.start(name)
-        finally:
             await race.stop()
+        except BaseException:
+            await race.abort()
+            raise
         return race.result()
 
     def _replacement(self, table: Table, error: ExpertError) -> str | None:
@@ -228,14 +232,20 @@ class _Race:
 
     async def stop(self) -> None:
         """Aborts those that have not won; cut, unless it is the client that has gone."""
-        left = dict(self._running)
-        for leg in left.values():
+        for leg in self._running.values():
             leg.cut = leg.cut or self._won is not None
-        await _stopped(left)
-        for leg in left.values():
+        await _stopped(self._running)
+        while self._running:
+            _, leg = self._running.popitem()
             await leg.close()
             if leg.cut:
                 self._table.tell(leg.dropped())
+
+    async def abort(self) -> None:
+        """Aborts them all, the winner too: nobody will read it."""
+        await self.stop()
+        if self._won is not None:
+            await self._won.close()
 
     def result(self) -> Leg:
         if self._won is None:

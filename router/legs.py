@@ -79,13 +79,12 @@ class Leg:
         return self.now() - self.started
 
     async def rest(self) -> AsyncGenerator[JsonObject, None]:
-        """All chunks, from the first one on; closing it aborts the leg."""
+        """All chunks, from the first one on; `close` aborts the leg."""
         assert self.source is not None, "opened"
-        async with aclosing(self.source):
-            if self.head is not None:
-                yield self.head
-            async for chunk in self.source:
-                yield chunk
+        if self.head is not None:
+            yield self.head
+        async for chunk in self.source:
+            yield chunk
 
     async def close(self) -> None:
         """Aborts it, if it has not ended."""
@@ -133,9 +132,12 @@ class Legs:
     async def whole(self, leg: Leg) -> Reply:
         """Reads a leg, whose first chunk has come, to its end. Raises ExpertError."""
         assembly = Assembly()
-        async with self._watch.released_when_down(leg.expert), aclosing(leg.rest()) as chunks:
-            async for chunk in chunks:
-                assembly.add(chunk)
+        try:
+            async with self._watch.released_when_down(leg.expert):
+                async for chunk in leg.rest():
+                    assembly.add(chunk)
+        finally:
+            await leg.close()
         return leg.reply(assembly.choices())
 
     async def aside(self, leg_id: str, expert: str, body: JsonObject, limit_s: float) -> Reply | Failure:
@@ -190,7 +192,10 @@ class Legs:
             outcome, failed = error.reason, error.replaceable
             raise
         finally:
-            outcome = "cut" if outcome == "cancelled" and leg.cut else outcome
+            if outcome == "cancelled" and leg.cut:
+                outcome = "cut"
+            elif outcome == "cancelled" and not self._watch.up[leg.expert]:
+                outcome, failed = "unreachable", True  # released because its server went down
             self._health.ended(leg.expert, outcome, leg.first_token_s, leg.seconds, failed=failed)
             self._emit(LegEnded(leg.expert, leg.leg_id, outcome, leg.seconds, leg.first_token_s))
             if outcome == "answered" and leg.usage is not None:

@@ -19,6 +19,7 @@ from router.records import Answer, Ballot, Reply
 SURE = 0.98  # no P(correct) counts as more certain than this, nor as less than its counterpart
 LEAST_WEIGHT = 0.01  # agreement never speaks against an answer, however weak the expert
 EQUAL = 0.6  # P(correct) of everybody where all votes are equal: any above chance gives the plain majority
+MAX_READ_CHARS = 200_000
 Form = Literal["text", "json", "tools"]
 
 
@@ -51,7 +52,7 @@ class Electorate:
         """By answer, the winner first. Ties go to more trust, then by text: who answered first decides nothing."""
         found: dict[str, list[Reply]] = {}
         for reply in replies:
-            found.setdefault(comparable(reply.choices[0], self.form), []).append(reply)
+            found.setdefault(self._answer(reply), []).append(reply)
         camps = [
             Camp(
                 answer,
@@ -61,6 +62,10 @@ class Electorate:
             for answer, camp in found.items()
         ]
         return tuple(sorted(camps, key=self._order))
+
+    def _answer(self, reply: Reply) -> str:
+        """What it is counted by; a text too long to be read on the event loop is only like itself."""
+        return reply.text if len(reply.text) > MAX_READ_CHARS else comparable(reply.choices[0], self.form)
 
     def _order(self, camp: Camp) -> tuple[bool, float, float, str]:
         trust = math.fsum(self.trust(reply.expert) for reply in camp.replies)

@@ -105,6 +105,13 @@ class World:
         servers = {"ada": "one", "bob": "one", "cy": "two", "dan": "three", "eve": "four"}
         self.dispatcher = Dispatcher(legs, health, servers, self.events.append)
 
+    async def up(self) -> World:
+        """Itself, once all experts are seen to be up."""
+        self.watch.start()
+        while not all(self.watch.up.values()):
+            await turns(1)
+        return self
+
     async def gather(self, plan: Plan, call: Call | None = None) -> Gathered:
         rule = aggregation(plan, Needs(), 2.0)
         return await self.dispatcher.gather(call or Call.of(query("hi")), plan, rule.move, self.told.append)
@@ -125,6 +132,7 @@ class World:
 
     async def nothing_is_left(self) -> None:
         """Every call that was made has ended, once, and is settled; no connection is open."""
+        await self.watch.stop()
         await self.dispatcher.drain(30)
         assert self.stage.open == set()
         assert self.ends().keys() == set(self.stage.asked)

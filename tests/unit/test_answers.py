@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any, Literal
 
 import pytest
@@ -392,9 +393,8 @@ def test_the_core_of_a_short_plain_answer_is_its_own_core(text: str) -> None:
     assert extract(core) == core == extract(f'"{text.upper()}"')
 
 
-@given(st.dates())
-def test_a_date_has_one_spelling(day: Any) -> None:
+@given(st.dates(min_value=date(1000, 1, 1)))
+def test_a_date_has_one_spelling(day: date) -> None:
     """English dates, with the month first or last, are ISO's."""
     for form in ("%d %B %Y", "%B %d, %Y", "%b %d %Y", "%Y/%m/%d"):
-        text = day.strftime(form).replace(day.strftime("%Y"), f"{day.year:04}")
-        assert extract(text) == day.isoformat()
+        assert extract(day.strftime(form)) == day.isoformat()

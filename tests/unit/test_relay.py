@@ -9,8 +9,6 @@ from router.legs import Call
 from tests.unit.make import query
 from tests.unit.stage import END, World, down
 
-LEAKS = pytest.mark.xfail(strict=True, reason="router/dispatch.py leaves legs open here")
-
 
 async def relayed(world: World, *experts: str, read: int | None = None) -> tuple[str, str]:
     """Who answers and what it says, as a client of a stream hears it; it leaves after `read` chunks."""
@@ -23,7 +21,7 @@ async def relayed(world: World, *experts: str, read: int | None = None) -> tuple
 
 async def test_a_relayed_answer_passes_as_it_comes() -> None:
     """Its end is not told here: whoever reads the chunks knows when they are through."""
-    world = World()
+    world = await World().up()
     world.stage.says("ada", "4", "2", END)
     assert await relayed(world, "ada", "cy") == ("ada", "42")
     await world.nothing_is_left()
@@ -33,7 +31,7 @@ async def test_a_relayed_answer_passes_as_it_comes() -> None:
 @pytest.mark.parametrize("hasty", [False, True])
 async def test_before_its_first_word_a_relayed_expert_can_be_replaced(hasty: bool) -> None:
     """When it fails, and when it is late; the client does not notice."""
-    world = World(hasty=hasty)
+    world = await World(hasty=hasty).up()
     if not hasty:
         world.stage.says("ada", down)
     world.stage.says("cy", "42", END)
@@ -44,7 +42,7 @@ async def test_before_its_first_word_a_relayed_expert_can_be_replaced(hasty: boo
 
 async def test_after_its_first_word_a_relayed_expert_cannot_be_replaced() -> None:
     """What was heard cannot be taken back: the error comes out of the chunks."""
-    world = World()
+    world = await World().up()
     world.stage.says("ada", "4", down)
     with pytest.raises(ExpertUnreachable):
         await relayed(world, "ada", "cy")
@@ -54,7 +52,7 @@ async def test_after_its_first_word_a_relayed_expert_cannot_be_replaced() -> Non
 
 async def test_where_nobody_speaks_the_last_error_is_raised() -> None:
     """All of them were told."""
-    world = World()
+    world = await World().up()
     for expert in ("ada", "cy"):
         world.stage.says(expert, down)
     with pytest.raises(ExpertUnreachable, match="'cy'"):
@@ -63,10 +61,10 @@ async def test_where_nobody_speaks_the_last_error_is_raised() -> None:
     assert world.heard() == world.ends() == {"ada": "unreachable", "cy": "unreachable"}
 
 
-@pytest.mark.parametrize("read", [pytest.param(0, marks=LEAKS), 1])
+@pytest.mark.parametrize("read", [0, 1])
 async def test_whoever_leaves_a_relayed_answer_aborts_it(read: int) -> None:
     """Also who has read nothing of it: the client that has gone meanwhile."""
-    world = World()
+    world = await World().up()
     world.stage.says("ada", "4", "2")
     await relayed(world, "ada", read=read)
     await world.nothing_is_left()

@@ -24,7 +24,6 @@ PERSON = {
     "additionalProperties": False, "required": ["name"], "type": "object",
 }  # fmt: skip
 PEOPLE = {"items": {"$ref": "#/$defs/person"}, "$defs": {"person": PERSON}}
-SCHEMA = "response_format.json_schema.schema"
 
 
 def compiled(**body: Json) -> AnswerFormat:
@@ -44,6 +43,11 @@ def problem(schema: Json, value: Json) -> str | None:
     return compiled(response_format=asking_for(schema)).problem(json.dumps(value))
 
 
+def refused_for(schema: Json) -> str:
+    """The message with which a schema is refused."""
+    return refused(response_format=asking_for(schema)).message
+
+
 def refused(**body: Json) -> BadRequest:
     """The refusal of a request's format."""
     with pytest.raises(BadRequest) as caught:
@@ -51,13 +55,6 @@ def refused(**body: Json) -> BadRequest:
     assert caught.value.code == "invalid_value"
     assert caught.value.message.startswith(f"Invalid '{caught.value.param}': ")
     return caught.value
-
-
-def refused_schema(schema: Json) -> str:
-    """The message with which a schema is refused."""
-    error = refused(response_format=asking_for(schema))
-    assert error.param == SCHEMA
-    return error.message
 
 
 @pytest.mark.parametrize(
@@ -74,77 +71,67 @@ def test_what_is_not_checked_here_has_no_format(body: dict[str, Json]) -> None:
     assert compile_format(body) is None
 
 
-@pytest.mark.parametrize(
-    "body", [{"response_format": {"type": "json_object"}}, {"structured_outputs": {"json_object": True}}]
-)
-def test_any_json_object_will_do_where_no_schema_is_given(body: dict[str, Json]) -> None:
+def test_any_json_object_will_do_where_no_schema_is_given() -> None:
     """json_object: an object, whatever is in it; no array, no text around it."""
-    asked = compiled(**body)
+    asked = compiled(response_format={"type": "json_object"})
+    assert asked == compiled(structured_outputs={"json_object": True})
     assert asked.problem(' {"a": [1]}\n') is None
-    for text in ("[]", "1", '"{}"', "{", "Sure: {}", "```json\n{}\n```", "", None, '{"a": NaN}'):
-        assert asked.problem(text), text
+    assert all(map(asked.problem, ("[]", "1", '"{}"', "{", "Sure: {}", "```json\n{}\n```", "", None, '{"a": NaN}')))
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        {"response_format": asking_for(dict(reversed(PERSON.items())))},
-        {"structured_outputs": {"json": PERSON}},
-        {"structured_outputs": {"json": json.dumps(PERSON)}},
-        {"response_format": {"type": "text"}, "structured_outputs": {"json": PERSON, "disable_any_whitespace": True}},
+        {"response_format": asking_for(dict(reversed(PERSON.items())))}, {"structured_outputs": {"json": PERSON}},
+        {"response_format": {"type": "text"}, "structured_outputs": {"json": json.dumps(PERSON), "any": True}},
     ],
-)
+)  # fmt: skip
 def test_a_schema_is_read_wherever_clients_put_it(body: dict[str, Json]) -> None:
     """OpenAI's field and vLLM's, an object or its text, in any order, ask for the same; a format is a value."""
     asked = compiled(**body)
     assert {asked} == {compiled(response_format=asking_for(PERSON))}
-    assert asked.problem('{"name": "Ann", "age": 3}') is None
-    assert asked.problem('{"age": 3}')
+    assert [asked.problem(text) is None for text in ('{"name": "Ann", "age": 3}', '{"age": 3}')] == [True, False]
 
 
 def test_a_choice_is_met_to_the_letter() -> None:
     """One of the texts as it stands: nothing around it, no other case."""
     asked = compiled(structured_outputs={"choice": ["yes", "no"]})
     assert asked.problem("no") is None
-    for text in ("No", "no.", " no", "", None, "x" * 100_000):
-        assert 0 < len(asked.problem(text) or "") <= MAX_REASON_CHARS
+    for text in ("No", "no.", " no", "", None):
+        assert asked.problem(text), text
+
+
+def test_a_reason_stays_short() -> None:
+    """However long the answer is, little of it is repeated."""
+    schema: Json = {"type": ["object", "array"], "additionalProperties": {"maximum": 0}, "items": {"$ref": "#"}}
+    asked = compiled(response_format=asking_for(schema)), compiled(structured_outputs={"choice": ["yes"]})
+    for value in ("x" * 100_000, {"x" * 100_000: 1}, ["x" * 100_000]):
+        assert all(0 < len(each.problem(json.dumps(value)) or "") <= MAX_REASON_CHARS for each in asked)
 
 
 @pytest.mark.parametrize(
     ("value", "reason"),
-    [
-        ({"name": "A", "age": -1}, "at age: -1 is less than"),
-        ({}, '"name" is a required'),
-        ({"name": "A", "b": 1}, "'b'"),
-    ],
+    [({"name": "A", "age": -1}, "at age: -1 is less"), ({}, '"name" is a required'), ({"name": "A", "b": 1}, "'b'")],
 )
 def test_a_reason_says_what_is_wrong_and_where(value: Json, reason: str) -> None:
     """The first mistake, with its place in the answer; through references too."""
-    assert reason in (problem(PERSON, value) or "")
     referred = problem(PEOPLE, [value]) or ""
-    assert "at 0" in referred
-    assert "#/$defs/person" in referred
+    assert "at 0: it does not match #/$defs/person" in referred
     assert reason in referred
-
-
-@pytest.mark.parametrize("value", ["x" * 100_000, {"x" * 100_000: 1}, ["x" * 100_000]])
-def test_a_reason_stays_short(value: Json) -> None:
-    """However long the answer is, little of it is repeated."""
-    schema = {"type": ["object", "array"], "additionalProperties": {"maximum": 0}, "items": {"$ref": "#"}}
-    assert 0 < len(problem(schema, value) or "") <= MAX_REASON_CHARS
+    assert reason in (problem(PERSON, value) or "")
 
 
 @pytest.mark.parametrize(
     ("param", "bodies"),
     [
-        ("response_format", [{"response_format": "json"}]),
+        ("response_format", [{"response_format": "json"}]), ("structured_outputs", [{"structured_outputs": [1]}]),
         ("response_format.json_schema", [{"response_format": {"type": "json_schema"}}]),
-        (SCHEMA, [{"response_format": asking_for(schema)} for schema in (None, True, [], "{}")]),
-        ("structured_outputs", [{"structured_outputs": [1]}, {"structured_outputs": {"choice": ["yes"], "json": {}}},
+        ("response_format.json_schema.schema", [{"response_format": asking_for(schema)} for schema in (None, "{}")]),
+        ("structured_outputs", [{"structured_outputs": {"choice": ["yes"], "json": {}}},
                                 {"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}}]),
-        ("structured_outputs.json", [{"structured_outputs": {"json": schema}} for schema in ("{", {"type": "text"},
-                                     '{"a":' * 900 + "1" + "}" * 900)]),
-        ("structured_outputs.choice", [{"structured_outputs": {"choice": choice}} for choice in ([], "yes", ["yes", 1],
+        ("structured_outputs.json", [{"structured_outputs": {"json": '{"a":' * 900 + "1" + "}" * 900}},
+                                     {"structured_outputs": {"json": {"type": "text"}}}]),
+        ("structured_outputs.choice", [{"structured_outputs": {"choice": choice}} for choice in ([], ["yes", 1],
                                        ["y" * MAX_SCHEMA_BYTES])]),
     ],
 )  # fmt: skip
@@ -166,17 +153,16 @@ def test_a_refusal_names_the_field(param: str, bodies: list[dict[str, Json]]) ->
 )  # fmt: skip
 def test_a_schema_that_cannot_be_held_to_is_refused(schema: Json, says: str) -> None:
     """No schema, one that leads nowhere, or one that is not supported: with what is at fault."""
-    assert says in refused_schema(schema)
+    assert says in refused_for(schema)
 
 
-def test_nothing_is_fetched(tmp_path: Path) -> None:
+def test_nothing_is_fetched() -> None:
     """References to files and servers are refused, by us and by the validator itself; nobody is called."""
-    (tmp_path / "schema.json").write_text("{}", encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        for uri in (f"http://127.0.0.1:{server.getsockname()[1]}/x", (tmp_path / "schema.json").as_uri(), "x.json"):
+        for uri in (f"http://127.0.0.1:{server.getsockname()[1]}/x", Path(__file__).as_uri(), "x.json"):
             for schema in ({"$ref": uri}, {"$id": "http://127.0.0.1/", "items": {"$ref": uri}}, {"$schema": uri}):
-                assert uri in refused_schema(schema)
+                assert uri[:30] in refused_for(schema)
                 with pytest.raises(jsonschema_rs.ValidationError):
                     jsonschema_rs.validator_for(schema, offline=True)
         with pytest.raises(BlockingIOError):
@@ -186,10 +172,8 @@ def test_nothing_is_fetched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pattern", [r"(?=a)b", r"(?!a)b", r"(a)\1", "a{1000000}", r"\p{L}{500}", "(a{100}){100}", "["])
 def test_a_pattern_beyond_the_linear_engine_is_refused(pattern: str) -> None:
     """Look-around, back-references and large repeats: said with the place of the pattern and what to leave out."""
-    message = refused_schema({"properties": {"a": {"pattern": pattern}}})
-    assert "#/properties/a/pattern" in message
-    assert "long repeats" in message
-    assert "long repeats" in refused_schema({"patternProperties": {pattern: {}}})
+    assert "#/items/pattern cannot be used" in refused_for({"items": {"pattern": pattern}})
+    assert "leave out look-around" in refused_for({"patternProperties": {pattern: {}}})
     assert problem({"pattern": "^(a+)+$"}, "a" * 50_000 + "!")  # to other engines, a matter of ages
 
 
@@ -198,42 +182,32 @@ def test_branching_references_take_no_longer_than_straight_ones() -> None:
     steps: Json = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(60)}
     first = {"$ref": "#/$defs/d0"}
     schema = {"additionalProperties": first, "propertyNames": first, "$defs": {**steps, "d60": {"maxLength": 3}}}
-    assert problem(schema, {"abc": "abc", "b": 1}) is None
-    assert problem(schema, {"abc": "abcd"})
-    assert problem(schema, {"abcd": "abc"})
+    values = ({"abc": "abc", "b": 1}, {"abc": "abcd"}, {"abcd": "abc"})
+    assert [problem(schema, value) is None for value in values] == [True, False, False]
 
 
 def test_a_tree_of_variants_takes_no_longer_for_being_deep() -> None:
     """Ten kinds of node that all hold nodes: each is tried on each node, not on each way to it."""
     nodes = {"items": {"$ref": "#/$defs/node"}}
     kinds = [{"properties": {"nodes": nodes, "kind": {"const": f"k{i}"}}, "required": ["kind"]} for i in range(10)]
-    schema = {"$ref": "#/$defs/node", "$defs": {"node": {"anyOf": kinds}}}
-    good: Json = {"kind": "k9"}
-    bad: Json = {"kind": "k"}
+    trees: list[Json] = [{"kind": "k9"}, {"kind": "k"}]
     for _ in range(20):
-        good, bad = ({"nodes": [node, {"kind": "k1"}], "kind": "k8"} for node in (good, bad))
-    assert problem(schema, good) is None
-    assert problem(schema, bad)
-
-
-@pytest.mark.parametrize("depth", [1, 100, 119, 121, 250, 300, 1000, 5000])
-def test_a_deep_answer_is_checked_or_said_to_be_too_deep(depth: int) -> None:
-    """A schema that refers to itself goes as deep as the stack safely does; what is beyond counts as wrong."""
-    asked = compiled(response_format=asking_for({"properties": {"next": {"$ref": "#"}}}))
-    reason = asked.problem('{"next":' * depth + "{}" + "}" * depth)
-    assert (reason is None) == (depth < 120), reason
+        trees = [{"nodes": [tree, {"kind": "k1"}], "kind": "k8"} for tree in trees]
+    reasons = [problem({"$ref": "#/$defs/node", "$defs": {"node": {"anyOf": kinds}}}, tree) for tree in trees]
+    assert [reason is None for reason in reasons] == [True, False]
 
 
 @pytest.mark.parametrize("wrap", [lambda s: {"not": s}, lambda s: {"anyOf": [s]}, lambda s: {"if": s, "else": False}])
 def test_depth_in_schema_and_answer_together_spares_the_stack(wrap: Callable[[Json], Json]) -> None:
-    """The deepest schema on the deepest answer ends with a verdict, not with the process."""
+    """The deepest schema on the deepest answer ends with a verdict, not with the process: too deep counts as wrong."""
     deep: Json = {"properties": {"a": {"$ref": "#/$defs/d"}}}
     for _ in range(60):
         deep = wrap(deep)
-    schema = {"$ref": "#/$defs/d", "$defs": {"d": deep}}
-    assert problem(schema, json.loads('{"a":' * 110 + "1" + "}" * 110)) is None
-    assert problem(schema, json.loads('{"a":' * 250 + "1" + "}" * 250))
-    assert "inside each other" in refused_schema(wrap(wrap(wrap(wrap(wrap(deep))))))
+    asked = compiled(response_format=asking_for({"$ref": "#/$defs/d", "$defs": {"d": deep}}))
+    for depth in (1, 100, 117, 121, 250, 300, 1000, 5000):
+        reason = asked.problem('{"a":' * depth + "{}" + "}" * depth)
+        assert (reason is None) == (depth < 120), reason
+    assert "inside each other" in refused_for(wrap(wrap(wrap(wrap(wrap(deep))))))
 
 
 @pytest.mark.parametrize(
@@ -242,19 +216,15 @@ def test_depth_in_schema_and_answer_together_spares_the_stack(wrap: Callable[[Js
         ({"items": {"enum": [[i] for i in range(6000)]}}, [[5999]] * 10_000),
         ({"items": {"allOf": [{"multipleOf": 0.01}] * 1500}}, [5.55] * 10_000),
         ({"items": {"anyOf": [{"$ref": "#/$defs/a"}] * 1000}, "$defs": {"a": False}}, [1] * 10_000),
-        ({"allOf": [{"uniqueItems": True}] * 1500}, list(range(10_000))),
+        ({"allOf": [{"uniqueItems": True}] * 1500}, [1] * 10_000), ({"items": {"enum": [1, "a"] * 999}}, [1] * 10_000),
         ({"patternProperties": {f"^{i}": True for i in range(3000)}}, {"1": [1] * 9999}),
     ],
-)
+)  # fmt: skip
 def test_an_answer_that_would_take_seconds_counts_as_wrong(schema: Json, answer: Json) -> None:
-    """Every value against every slow part of the schema is bounded before the work begins; small answers pass it."""
-    assert "too large" in (problem(schema, answer) or "")
-    assert "too large" not in (problem(schema, []) or "")
-
-
-def test_long_answers_to_plain_schemas_are_checked() -> None:
-    """The bound on the work leaves room for the longest answers that experts give."""
+    """The work is bounded before it begins, with room for the longest answers to plain schemas."""
     rows: Json = [{"name": "x" * 10, "age": 7}] * 8000
+    assert "too large" in (problem(schema, answer) or "")
+    assert problem(schema, []) is None
     assert problem(PEOPLE, rows) is None
     assert problem(PEOPLE, [*rows, {"age": 7}]) == "the answer does not match the schema"
 
@@ -262,26 +232,21 @@ def test_long_answers_to_plain_schemas_are_checked() -> None:
 @pytest.mark.parametrize(
     ("schema", "right", "wrong"),
     [
-        ({"$ref": "#", "type": "integer"}, 1, ""),  # leads nowhere; what else is said still holds
+        ({"$ref": "#", "type": "integer"}, 1, ""), ({"symposium:target": 5, "type": "integer"}, 1, "a"),
         ({"properties": {"$ref": {"type": "string"}, "pattern": {"type": "string"}}}, {"$ref": "#"}, {"pattern": 1}),
-        ({"properties": {"a": {"$ref": "#/properties/b"}, "b": {"const": 1}}}, {"a": 1}, {"a": 2}),
-        ({"$ref": "#/$defs/a~1b%20c", "$defs": {"a/b c": {"type": "null"}}}, None, 1),
-        ({"$ref": "#/anyOf/1", "anyOf": [True, {"minimum": 2}]}, 2, 1),
-        ({"properties": {"a": {"$ref": "#/$defs/no"}}, "$defs": {"no": False}}, {}, {"a": 1}),
+        ({"$ref": "#/anyOf/1", "anyOf": [True, {"minimum": 2}]}, 2, 1), ({"type": "string", "format": "uuid"}, "no", 1),
+        ({"properties": {"a": {"$ref": "#/$defs/a~1b%20c"}}, "$defs": {"a/b c": False}}, {}, {"a": 1}),
         ({"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/definitions/a", "type": "null",
           "definitions": {"a": {"type": "integer"}}}, 1, "a"),
         ({"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 1, "exclusiveMinimum": True}, 2, 1),
         ({"$ref": "#/$defs/a", "minimum": 2, "$defs": {"a": {"type": "integer"}}}, 2, 1),
-        ({"symposium:target": 5, "type": "integer"}, 1, "a"),
-        ({"type": "string", "format": "uuid"}, "no uuid", 1),
         ({"items": {"propertyNames": {"$ref": "#/$defs/short"}}, "$defs": {"short": {"maxLength": 2}}},
          [{"ab": 1}, {"cd": 1}], [{"ab": 1}, {"abc": 1}, {"cd": 1}]),
     ],
 )  # fmt: skip
 def test_corners_of_json_schema(schema: Json, right: Json, wrong: Json) -> None:
     """Keywords as names, pointers of all sorts, older drafts, our own keyword in a client's hands; no formats."""
-    assert problem(schema, right) is None
-    assert problem(schema, wrong)
+    assert [problem(schema, value) is None for value in (right, wrong)] == [True, False]
 
 
 SCALARS = st.sampled_from([None, True, False, 0, 1, 2, 1.5, -1, "", "a", "ab", "aaa"])
@@ -321,18 +286,15 @@ def test_the_verdict_is_that_of_json_schema(schema: Json, value: Json) -> None:
 
 KEYWORDS = """type enum $ref $id $schema $defs pattern properties items prefixItems allOf not if then required format
     minLength multipleOf additionalProperties patternProperties dependencies contains uniqueItems $dynamicRef a"""
-WORDS = st.sampled_from(["", "#", "#/", "#/$defs/a", "#/allOf/0", "object", "(", "^a", "é", "\x00"])
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**64 - 1)
-ANYTHING = st.recursive(SCALARS | WORDS | NUMBERS, lambda inner: containers(inner, KEYWORDS))
+WORDS = st.sampled_from(["", "#", "#/", "#/$defs/a", "#/allOf/0", "object", "(", "^a", "é", "\x00", 1e300, 2**64 - 1])
+ANYTHING = st.recursive(SCALARS | WORDS, lambda inner: containers(inner, KEYWORDS))
 
 
 @given(schema=ANYTHING, text=st.text())
 def test_no_schema_and_no_answer_is_a_crash(schema: Json, text: str) -> None:
     """Whatever a client sends for a schema is a format or a refusal, and whatever comes back has a verdict."""
     try:
-        found = compile_format({"response_format": asking_for(schema)})
+        asked = compiled(response_format=asking_for(schema))
     except BadRequest:
         return
-    assert found is not None
-    for answer in (text, orjson.dumps(schema).decode()):
-        assert len(found.problem(answer) or "") <= MAX_REASON_CHARS
+    assert all(len(asked.problem(each) or "") <= MAX_REASON_CHARS for each in (text, orjson.dumps(schema).decode()))
