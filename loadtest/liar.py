@@ -173,23 +173,23 @@ def measure(
 
 def show(figures: Mapping[str, Any], console: Console) -> None:
     """The report for a person."""
-    columns = ["liar", "panel and aggregator", "silent", "speaking", "points", "95 %", "lost", "gained", "lie said"]
-    table = Table(*columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    columns = ["policy", "silent", "speaking", "points", "95 %", "lost", "gained", "lie said"]
     for known, rows in figures["cases"].items():
+        table = Table(*columns, title=f"the liar is {known}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.columns[0].no_wrap = True
         for policy, row in rows.items():
             low, high = row["interval"]
             table.add_row(
-                known,
                 policy,
                 f"{100 * row['accuracy_silent']:.1f}",
                 f"{100 * row['accuracy']:.1f}",
-                f"{row['points']:+.2f}{'' if row['within'] else ' !'}",
+                f"{row['points']:+.1f}{'' if row['within'] else ' !'}",
                 f"{low:+.1f} … {high:+.1f}",
                 str(row["lost"]),
                 str(row["gained"]),
                 str(row["repeated"]),
             )
-    console.print(table)
+        console.print(table)
     of = sum(map(len, figures["cases"].values()))
     console.print(f"a liar costs more than {WANTED_POINTS:g} point in {len(figures['over'])} of {of} cases")
 

@@ -43,8 +43,9 @@ class Call:
 
         def problem(choices: tuple[JsonObject, ...]) -> str | None:
             finished = [c for c in choices if c.get("finish_reason") == "stop"]
-            contents = ((c.get("message") or {}).get("content", c.get("text")) for c in finished)
-            return next((why for content in contents if (why := wanted.problem(content)) is not None), None)
+            said = [c.get("message") or {"content": c.get("text")} for c in finished]
+            texts = (message.get("content") for message in said if not message.get("tool_calls"))
+            return next((why for text in texts if (why := wanted.problem(text)) is not None), None)
 
         return cls(query.request_id, query.body, query.kind, problem)
 

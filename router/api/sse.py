@@ -56,7 +56,7 @@ def told(head: Head, what: str, about: JsonObject) -> JsonObject:
 
 def relayed(head: Head, chunk: JsonObject) -> JsonObject:
     """An expert's chunk as ours."""
-    return chunk | {"id": head.id, "created": head.created, "model": head.model}
+    return chunk | head.json("chat.completion.chunk")
 
 
 def whole_as_chunks(head: Head, answer: Answer) -> Iterator[JsonObject]:

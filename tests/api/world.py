@@ -54,7 +54,10 @@ ROWS = [
     (SUM, "kay", '{ "sum": 13.0 }', 6),
     (SUM, "lee", '{"sum": "thirteen"}', 6),
     *((aggregation_prompt(SUM, texts, MAX_CHARS), JUDGE, "So it is 13.", 5) for texts in permutations(DISPUTED)),
-    *((SUM, name, "The answer is 13.", 6) for name in ("mute", "numb", "torn", "stuck", "late", "tiny", "tooled")),
+    *(
+        (SUM, name, "The answer is 13.", 6)
+        for name in ("mute", "numb", "torn", "stuck", "late", "tiny", "tooled", "tooled2")
+    ),
     *((SUM, name, SONG, 200) for name in ("slow1", "slow2", "slow3")),
 ]
 SLOW = Behaviour(tokens_per_s=5)
@@ -161,7 +164,7 @@ def config(folder: Path, url: str, gone: str, **changed: Any) -> Config:
     special: dict[str, dict[str, Any]] = {
         "gone": {"base_url": f"{gone}/v1"},
         "tiny": {"context_tokens": 60, "bytes_per_token": 1},
-        "tooled": {"capabilities": {"tools": True}},
+        **{name: {"capabilities": {"tools": True}} for name in ("tooled", "tooled2")},
         **{name: {"capabilities": {"json_schema": True}} for name in ("jay", "kay", "lee")},
         "stuck": {"limits": {"first_byte_s": 1, "total_s": 1}},
         "late": {"limits": {"first_byte_s": 0.2}},

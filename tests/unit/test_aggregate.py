@@ -18,6 +18,7 @@ from router.vote import EQUAL, Electorate
 from tests.unit.make import choice, reply
 
 EXPERTS = ("ada", "bob", "cy", "dan", "eve")
+ANYTHING, TOOLS, JSON = Needs(), Needs(tools=True), Needs(json_schema=True)
 EQUALS: Mapping[str, float] = dict.fromkeys(EXPERTS, EQUAL)
 SEVERAL: list[Aggregator] = ["vote", "consensus", "synthesize"]
 ALL: list[Aggregator] = ["single", *SEVERAL]
@@ -26,7 +27,7 @@ assert len(PROSE) > MAX_SHORT_CHARS
 
 
 def aggregator(
-    how: Aggregator, needs: Needs = Needs(), weights: Mapping[str, float] = EQUALS, **fields: Any
+    how: Aggregator, needs: Needs = ANYTHING, weights: Mapping[str, float] = EQUALS, **fields: Any
 ) -> Aggregation:
     """The rule of a plan with these fields, among two wrong answers."""
     return aggregation(Plan((EXPERTS,), how, (), "convened", weights=weights, **fields), needs, 2.0)
@@ -128,7 +129,7 @@ def test_a_consensus_never_stops_early() -> None:
 
 
 @pytest.mark.parametrize("how", SEVERAL)
-@pytest.mark.parametrize("needs", [Needs(), Needs(tools=True), Needs(json_schema=True)])
+@pytest.mark.parametrize("needs", [ANYTHING, TOOLS, JSON])
 def test_one_reply_is_the_answer(how: Aggregator, needs: Needs) -> None:
     """All others have failed: there is nothing to vote on, to compare or to write."""
     only = said(PROSE)
@@ -193,7 +194,7 @@ def called(*names: str) -> JsonObject:
 def test_calls_are_voted_on_whatever_is_said_beside_them() -> None:
     """The form of answers is the query's: long texts around calls are not compared."""
     replies = [reply(name, "", choices=(called(tool),)) for name, tool in zip(EXPERTS, "aba", strict=False)]
-    found = aggregator("vote", Needs(tools=True)).conclude(replies)
+    found = aggregator("vote", TOOLS).conclude(replies)
     assert (found.how, winner(found)) == ("vote", "ada")
     assert found.answer is not None
     assert found.answer.ballot is not None
@@ -202,46 +203,46 @@ def test_calls_are_voted_on_whatever_is_said_beside_them() -> None:
 
 def test_objects_are_voted_on_by_value() -> None:
     """Spelling is no difference; and however long they are, they are never compared as texts."""
-    long, spelled = '{"a": "%s"}' % PROSE, '{ "a" : "%s" }' % PROSE
-    found = aggregator("vote", Needs(json_schema=True)).conclude(said('{"a": 1}', long, spelled))
+    long, spelled, other = f'{{"a": "{PROSE}"}}', f'{{ "a" : "{PROSE}" }}', f'{{"b": "{PROSE}"}}'
+    found = aggregator("vote", JSON).conclude(said('{"a": 1}', long, spelled))
     assert (found.how, winner(found)) == ("vote", "bob")
-    other = aggregator("vote", Needs(json_schema=True)).conclude(said(long, '{"b": "%s"}' % PROSE))
-    assert other.how == "vote"
+    assert aggregator("vote", JSON).conclude(said(long, other)).how == "vote"
 
 
 def test_where_tools_may_be_called_and_none_is_the_texts_are_voted_on() -> None:
     """An expert that answers instead of calling has given an answer."""
-    assert winner(aggregator("vote", Needs(tools=True)).conclude(said("1", "2", "2"))) == "bob"
+    assert winner(aggregator("vote", TOOLS).conclude(said("1", "2", "2"))) == "bob"
 
 
 def test_what_is_contested_is_synthesised_and_the_vote_stands_by() -> None:
     """Where nobody can write, the elected answer is there."""
     replies = said("1", "2", "2")
-    found = aggregator("synthesize", decided_at=0.99).conclude(replies)
+    found = aggregator("synthesize", agreed_at=0.99).conclude(replies)
     assert (found.how, found.why, found.then) == ("synthesize", "synthesize", "synthesize")
     assert found.answer == aggregator("vote").conclude(replies).answer
 
 
 def test_where_all_agree_nothing_is_written() -> None:
     """However little they are trusted: an aggregating expert would read the same thing several times."""
-    found = aggregator("synthesize", weights={}, decided_at=0.99).conclude(said("1", "1.0", "Answer: 1"))
+    found = aggregator("synthesize", weights={}, agreed_at=0.99).conclude(said("1", "1.0", "Answer: 1"))
     assert (found.how, found.why, found.then, winner(found)) == ("vote", "agreed", None, "ada")
 
 
-def test_where_the_vote_is_sure_nothing_is_written() -> None:
-    """One that disagrees with three trusted ones is no reason for one more call."""
-    found = aggregator("synthesize", weights=TRUSTED, decided_at=0.99).conclude(said("1", "1", "1", "2"))
-    assert (found.how, found.why, found.then) == ("vote", "agreed", None)
+@pytest.mark.parametrize(("agreed_at", "why"), [(0.99, "sure"), (0.999, "synthesize")])
+def test_where_the_vote_is_sure_enough_nothing_is_written(agreed_at: float, why: str) -> None:
+    """One that disagrees with three trusted ones is no reason for one more call, up to the posterior of the plan."""
+    found = aggregator("synthesize", weights=TRUSTED, agreed_at=agreed_at).conclude(said("1", "1", "1", "2"))
+    assert (found.how, found.why) == ("vote" if why == "sure" else "synthesize", why)
 
 
 def test_agreement_is_synthesised_all_the_same_where_everybody_is_to_be_heard() -> None:
-    """`decided_at` None: nothing is left out, which is what a benchmark compares with."""
-    assert aggregator("synthesize", decided_at=None).conclude(said("1", "1")).then == "synthesize"
+    """`agreed_at` None: nothing is left out, which is what a benchmark compares with."""
+    assert aggregator("synthesize", weights=TRUSTED, agreed_at=None).conclude(said("1", "1", "1")).then == "synthesize"
 
 
 def test_saying_nothing_is_no_agreement() -> None:
     """Replies without an answer are not unanimous."""
-    assert aggregator("synthesize", decided_at=0.5).conclude(said("", "")).then == "synthesize"
+    assert aggregator("synthesize", agreed_at=0.5).conclude(said("", "")).then == "synthesize"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_the_order_of_replies_does_not_matter(
     how: Aggregator, texts: list[str], decided_at: float | None, trust: list[float], random: Random
 ) -> None:
     """The same replies in any order give the same conclusion and the same move."""
-    rule = aggregator(how, weights=dict(zip(EXPERTS, trust, strict=True)), decided_at=decided_at)
+    rule = aggregator(how, weights=dict(zip(EXPERTS, trust, strict=True)), decided_at=decided_at, agreed_at=decided_at)
     stands = standing(*texts, running=EXPERTS[len(texts) :])
     shuffled = list(stands.replies)
     random.shuffle(shuffled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -21,6 +21,7 @@ PANEL = [candidate("ada", 0.6), candidate("bob", 0.5), candidate("cy", 0.4), can
 HI = query()
 TOOLS, JSON, SAMPLES = (query(needs=needs) for needs in (Needs(tools=True), Needs(json_schema=True), Needs(samples=2)))
 COMPLETION = query(kind="completion")
+NOBODY: Mapping[str, float | None] = {}
 
 
 def planned(
@@ -29,7 +30,7 @@ def planned(
     scores: CategoryScores = SURE,
     asked: Query = HI,
     general: str = "dan",
-    writers: Sequence[str] = (),
+    writers: Mapping[str, float | None] = NOBODY,
 ) -> Plan:
     """The plan, where there is one."""
     found = plan(policy, candidates, scores, asked, general, writers)
@@ -89,30 +90,47 @@ def test_one_expert_is_enough(policy: Policy, candidates: list[Candidate], asked
 @pytest.mark.parametrize("wish", ["consensus", "synthesize"])
 def test_calls_and_objects_are_voted_on_whatever_was_wished_for(asked: Query, wish: Aggregate) -> None:
     """No text may be written in their place, and they have no meaning to be compared by."""
-    found = planned(Policy(aggregate=wish), asked=asked, writers=("eve",))
+    found = planned(Policy(aggregate=wish), asked=asked, writers={"eve": 0.9})
     assert (found.aggregator, found.reason, found.synthesizers) == ("vote", "structured", ())
 
 
 @pytest.mark.parametrize(
     ("wish", "asked", "writers", "aggregator", "reason"),
     [
-        ("auto", TOOLS, (), "vote", "convened"),
-        ("vote", JSON, (), "vote", "convened"),
-        ("vote", COMPLETION, (), "vote", "convened"),
-        ("consensus", HI, (), "consensus", "convened"),
-        ("consensus", COMPLETION, (), "consensus", "convened"),
-        ("synthesize", HI, ("eve", "ada"), "synthesize", "convened"),
-        ("synthesize", HI, (), "vote", "no_aggregator"),
-        ("synthesize", COMPLETION, ("eve",), "vote", "completion"),
+        ("auto", TOOLS, {}, "vote", "convened"),
+        ("vote", JSON, {}, "vote", "convened"),
+        ("vote", COMPLETION, {}, "vote", "convened"),
+        ("consensus", HI, {}, "consensus", "convened"),
+        ("consensus", COMPLETION, {}, "consensus", "convened"),
+        ("synthesize", HI, {"eve": 0.9, "ada": 0.8}, "synthesize", "convened"),
+        ("synthesize", HI, {}, "vote", "no_aggregator"),
+        ("synthesize", COMPLETION, {"eve": None}, "vote", "completion"),
     ],
 )
 def test_answers_become_one_as_wished_where_that_can_be(
-    wish: Aggregate, asked: Query, writers: tuple[str, ...], aggregator: str, reason: str
+    wish: Aggregate, asked: Query, writers: Mapping[str, float | None], aggregator: str, reason: str
 ) -> None:
     """Else by a vote, and the reason says so; who may write one answer is named only where one is to be written."""
     found = planned(Policy(aggregate=wish), asked=asked, writers=writers)
     assert (found.aggregator, found.reason) == (aggregator, reason)
-    assert found.synthesizers == (writers if aggregator == "synthesize" else ())
+    assert found.synthesizers == (tuple(writers) if aggregator == "synthesize" else ())
+
+
+@pytest.mark.parametrize(
+    ("decided_at", "writers", "agreed_at"),
+    [
+        (0.98, {"eve": 0.9, "ada": 0.95}, 0.9),
+        (0.8, {"eve": 0.9}, 0.8),
+        (0.98, {"eve": None}, 0.98),
+        (None, {"eve": 0.9}, None),
+    ],
+)
+def test_nothing_is_written_where_the_vote_is_surer_than_who_would_write(
+    decided_at: float | None, writers: Mapping[str, float | None], agreed_at: float | None
+) -> None:
+    """Than the first writer was measured to be right, or where it counts as decided; where all are heard, never."""
+    found = planned(Policy(aggregate="synthesize", decided_at=decided_at), writers=writers)
+    assert (found.agreed_at, found.decided_at) == (agreed_at, decided_at)
 
 
 def test_a_request_wishes_before_a_category_and_that_before_the_policy() -> None:
@@ -229,10 +247,14 @@ QUERIES = st.builds(
     POLICIES,
     st.booleans(),
     QUERIES,
-    st.sampled_from([(), ("e1",)]),
+    st.sampled_from([NOBODY, {"e1": None}, {"e1": 0.9}]),
 )
 def test_no_plan_holds_the_excluded_or_anybody_twice(
-    scored: list[tuple[float, str | None]], policy: Policy, confident: bool, asked: Query, writers: tuple[str, ...]
+    scored: list[tuple[float, str | None]],
+    policy: Policy,
+    confident: bool,
+    asked: Query,
+    writers: Mapping[str, float | None],
 ) -> None:
     """Experts and spares together are the able candidates, each once; several have at least two and at most max.
 
@@ -254,4 +276,4 @@ def test_no_plan_holds_the_excluded_or_anybody_twice(
     else:
         assert 2 <= len(made.experts) <= policy.max_experts
         assert made.weights.keys() == able
-    assert made.aggregator != "synthesize" or made.synthesizers == writers != ()
+    assert made.aggregator != "synthesize" or made.synthesizers == tuple(writers) != ()
