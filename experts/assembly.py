@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 JsonObject = dict[str, Any]
+NAMING = frozenset({"id", "name", "type"})  # said once; some servers repeat them blank
 ADDED_UP = frozenset({"content", "reasoning", "reasoning_content", "refusal", "arguments", "text"})  # texts in pieces
 
 
@@ -38,9 +39,9 @@ class Assembly:
 
     def _say(self, index: int, message: JsonObject, delta: JsonObject) -> None:
         calls = delta.get("tool_calls")
-        for part in calls if isinstance(calls, list) else ():
+        for place, part in enumerate(calls if isinstance(calls, list) else ()):
             if isinstance(part, dict):
-                call = self._calls.setdefault(index, {}).setdefault(_index(part), {})
+                call = self._calls.setdefault(index, {}).setdefault(_index(part, place), {})
                 _merge(call, {k: v for k, v in part.items() if k != "index"})
         _merge(message, {k: v for k, v in delta.items() if k != "tool_calls"})
 
@@ -49,8 +50,8 @@ def _merge(whole: JsonObject, part: JsonObject) -> None:
     """Pieces of text are added up, objects merged, of anything else the last one that is not null stays."""
     for key, value in part.items():
         before = whole.get(key)
-        if value is None:
-            whole.setdefault(key, None)
+        if value is None or (value == "" and key in NAMING and before):
+            whole.setdefault(key, None)  # no news
         elif key in ADDED_UP and isinstance(before, str) and isinstance(value, str):
             whole[key] = before + value
         elif isinstance(value, dict):
@@ -69,6 +70,6 @@ def _extended(whole: JsonObject, part: JsonObject) -> JsonObject:
     }
 
 
-def _index(part: JsonObject) -> int:
+def _index(part: JsonObject, default: int = 0) -> int:
     index = part.get("index")
-    return index if isinstance(index, int) else 0
+    return index if isinstance(index, int) else default

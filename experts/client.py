@@ -231,6 +231,10 @@ def _chunk(endpoint: Endpoint, event: bytes) -> JsonObject:
         raise ExpertUnreachable(endpoint.expert, f"error event: {message}")
     if not _objects(chunk.get("choices") or []):
         raise ExpertBroken(endpoint.expert, f"no chunk: {event[:80]!r}")
+    try:
+        orjson.dumps(chunk)  # what is nested deeper than can be written must not fail later
+    except orjson.JSONEncodeError as error:
+        raise ExpertBroken(endpoint.expert, f"a chunk that cannot be passed on: {error}") from error
     return chunk
 
 

@@ -63,6 +63,7 @@ class Vote:
     electorate: Electorate
     decided_at: float | None
     quorum: int | None
+    spares: tuple[str, ...] = ()  # whoever of them steps in for one that is awaited votes with a weight of its own
 
     def move(self, standing: Standing) -> Move:
         return _go_on(standing, enough=self.decided(standing), quorum=self.quorum)
@@ -72,8 +73,9 @@ class Vote:
         if self.decided_at is None or not standing.replies:
             return False
         camps = self.electorate.camps(standing.replies)
-        outstanding = [*standing.running, *(expert for wave in standing.left for expert in wave)]
-        return self.sure(camps) or self.electorate.settled(camps, outstanding)
+        awaited = [*standing.running, *(expert for wave in standing.left for expert in wave)]
+        heaviest = [max((name, *self.spares), key=self.electorate.weight) for name in awaited]
+        return self.sure(camps) or self.electorate.settled(camps, heaviest)
 
     def sure(self, camps: Sequence[Camp]) -> bool:
         return self.decided_at is not None and self.electorate.posterior(camps) >= self.decided_at
@@ -129,7 +131,7 @@ def aggregation(plan: Plan, needs: Needs, alternatives: float) -> Aggregation:
     """The plan's aggregator, over this query's form of answers."""
     form: Form = "tools" if needs.tools else "json" if needs.json_schema else "text"
     electorate = Electorate(plan.weights, alternatives, form)
-    vote = Vote(electorate, plan.decided_at, plan.quorum)
+    vote = Vote(electorate, plan.decided_at, plan.quorum, plan.spares)
     match plan.aggregator:
         case "single":
             return Single()

@@ -56,6 +56,7 @@ class LiveReply:
     expert: str
     chunks: AsyncIterator[JsonObject]
     reply: Callable[[], Reply] = field(repr=False)
+    failure: Callable[[ExpertError], Failure] = field(repr=False)
 
 
 class Dispatcher:
@@ -109,7 +110,7 @@ class Dispatcher:
         self._opened()
         leg = await self._race(table, f"{call.request_id}-0", experts[0])
         try:
-            yield LiveReply(leg.expert, leg.rest(), leg.reply)
+            yield LiveReply(leg.expert, leg.rest(), leg.reply, leg.failure)
         finally:
             await leg.close()
 
@@ -161,10 +162,8 @@ class Dispatcher:
                     patience_s = None  # one hedge at most
                     if (name := self._hedge(table, expert)) is not None:
                         race.start(name)
-            await race.stop()
-        except BaseException:
-            await race.abort()
-            raise
+        finally:
+            self._legs.abort(race.stopped())
         return race.result()
 
     def _replacement(self, table: Table, error: ExpertError) -> str | None:
@@ -230,22 +229,20 @@ class _Race:
             self.start(name)
         return False
 
-    async def stop(self) -> None:
-        """Aborts those that have not won; cut, unless it is the client that has gone."""
-        for leg in self._running.values():
+    def stopped(self) -> dict[asyncio.Task[None], Leg]:
+        """Those that have not won, to be aborted; cut, unless it is the client that has gone.
+
+        Nothing is awaited: between a race that is won and the reading of the winner there is no time to be cancelled.
+        """
+        for task, leg in self._running.items():
+            error = task.exception() if task.done() else None
+            if isinstance(error, ExpertError):  # at the same moment
+                self._table.tell(leg.failure(error))
+                continue
             leg.cut = leg.cut or self._won is not None
-        await _stopped(self._running)
-        while self._running:
-            _, leg = self._running.popitem()
-            await leg.close()
             if leg.cut:
                 self._table.tell(leg.dropped())
-
-    async def abort(self) -> None:
-        """Aborts them all, the winner too: nobody will read it."""
-        await self.stop()
-        if self._won is not None:
-            await self._won.close()
+        return self._running
 
     def result(self) -> Leg:
         if self._won is None:
@@ -254,7 +251,7 @@ class _Race:
         return self._won
 
 
-async def _stopped(tasks: Mapping[asyncio.Task[None], object] | Mapping[asyncio.Task[Reply | None], object]) -> None:
+async def _stopped(tasks: Mapping[asyncio.Task[Reply | None], str]) -> None:
     """Cancels the tasks and waits for their clean-up."""
     for task in tasks:
         task.cancel()

@@ -7,7 +7,7 @@ on its own. Decides nothing about who is asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -113,7 +113,7 @@ class Legs:
     ) -> None:
         self._client, self._endpoints, self._watch, self._health = client, endpoints, watch, health
         self._emit = emit
-        self._settling: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     def open(self, leg_id: str, expert: str, call: Call) -> Leg:
         """A leg that has not been sent yet."""
@@ -154,10 +154,24 @@ class Legs:
             return leg.failure(error)
         return leg.reply(tuple(answer["choices"]))
 
+    def abort(self, waiting: Mapping[asyncio.Task[None], Leg]) -> None:
+        """Cancels what waits for the first chunks of these legs, and closes them behind it."""
+
+        async def closed() -> None:
+            await asyncio.gather(*waiting, return_exceptions=True)
+            for leg in waiting.values():
+                await leg.close()
+
+        for task in waiting:
+            task.cancel()
+        if waiting:
+            self._in_background(closed())
+
     async def drain(self, limit_s: float) -> None:
-        """Waits for settlements still under way."""
-        if self._settling:
-            await asyncio.wait(self._settling, timeout=limit_s)
+        """Waits for legs that are being closed or settled."""
+        ends = asyncio.get_running_loop().time() + limit_s
+        while self._background and (left_s := ends - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._background, timeout=left_s)  # closing a leg begins its settlement
 
     async def _chunks(self, leg: Leg, call: Call) -> AsyncGenerator[JsonObject, None]:
         checked = Assembly()
@@ -202,9 +216,12 @@ class Legs:
             if outcome == "answered" and leg.usage is not None:
                 self._emit(LegSettled(leg.expert, leg.leg_id, leg.usage))
             else:
-                task = asyncio.create_task(self._settle(leg))
-                self._settling.add(task)
-                task.add_done_callback(self._settling.discard)
+                self._in_background(self._settle(leg))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _settle(self, leg: Leg) -> None:
         """A cut leg: our own host knows what it generated; elsewhere the last usage seen is all there is."""

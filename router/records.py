@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 Aggregator = Literal["single", "vote", "consensus", "synthesize"]
-Aggregate = Literal["auto"] | Aggregator  # what may be asked for
+Aggregate = Literal["auto", Aggregator]  # what may be asked for
 Kind = Literal["chat", "completion"]
 Role = Literal["answer", "keywords", "aggregator"]
 Evidence = Literal["skill", "category", "overall", "pool"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
+from experts.errors import ExpertError
 from router.dispatch import LiveReply
 from router.records import Aggregator, Answer, Ballot, Decision, JsonObject, Leg, Reply, Role, Usage
 
@@ -59,6 +60,10 @@ class Response:
     async def chunks(self) -> AsyncGenerator[JsonObject, None]:
         """The live reply's words as they come. Raises ExpertError when its expert fails on the way."""
         assert self.live is not None, "there is a whole answer"
-        async for chunk in self.live.chunks:
-            yield chunk
+        try:
+            async for chunk in self.live.chunks:
+                yield chunk
+        except ExpertError as error:
+            self.hear(self.role)(self.live.failure(error))
+            raise
         self.hear(self.role)(self.live.reply())

@@ -13,6 +13,7 @@ from random import Random
 from experts.prompts import aggregation_prompt
 from router.records import Query, Reply
 
+TEXTS = ("text", "input_text")  # types of a message's parts that the prompt takes the place of
 LEAST = 2  # fewer responses with a text need no aggregator
 
 
@@ -32,9 +33,12 @@ def synthesis_query(query: Query, replies: Sequence[Reply], max_chars: int) -> Q
     prompt = aggregation_prompt(query.text, said, max_chars)
     messages = list(query.body["messages"])
     asked = next((i for i in reversed(range(len(messages))) if messages[i].get("role") == "user"), len(messages))
+    content = messages[asked].get("content") if asked < len(messages) else None
+    shown = [part for part in content if part.get("type") not in TEXTS] if isinstance(content, list) else []
+    says = [*shown, {"type": "text", "text": prompt}] if shown else prompt  # images stay
     return replace(
         query,
         request_id=f"{query.request_id}-s",
-        body=query.body | {"messages": [*messages[:asked], {"role": "user", "content": prompt}]},
+        body=query.body | {"messages": [*messages[:asked], {"role": "user", "content": says}]},
         texts=(*query.texts[:asked], prompt),
     )

@@ -151,10 +151,15 @@ class Completions:
                 async for chunk in chunks:
                     await _body(send, event(relayed(head, chunk)))
         except ExpertError as error:
+            await self._tell_end(response, head, send)
             raise ExpertsFailed(
                 f"The expert failed in the middle of its answer ({error.expert}: {error.reason}).",
                 code="stream_broken",
             ) from error
+        await self._tell_end(response, head, send)
+
+    async def _tell_end(self, response: Response, head: Head, send: Send) -> None:
+        """Of the leg that was relayed."""
         if response.decision.query.progress:
             await _body(send, event(told(head, *progress(*response.ended[-1]))))
 

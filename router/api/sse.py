@@ -65,7 +65,7 @@ def whole_as_chunks(head: Head, answer: Answer) -> Iterator[JsonObject]:
         index, finish = choice.get("index", 0), choice.get("finish_reason") or "stop"
         logprobs = {"logprobs": choice["logprobs"]} if choice.get("logprobs") is not None else {}
         if head.kind == "completion":
-            yield head.chunk([{"index": index, "text": choice.get("text", ""), "finish_reason": None} | logprobs])
+            yield head.chunk([{"index": index, "text": choice.get("text") or "", "finish_reason": None} | logprobs])
             yield head.chunk([{"index": index, "text": "", "finish_reason": finish}])
             continue
         yield head.chunk([{"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])

@@ -47,6 +47,13 @@ def test_every_failure_is_told_before_the_error(world: World) -> None:
     assert chunks[-1]["error"]["code"] == "experts_failed"
 
 
+def test_an_answer_that_breaks_off_is_told(world: World) -> None:
+    """Words have been sent; then the expert's failure is told, then the error."""
+    chunks = sse_events(world.post(ask("torn", **PROGRESS)))
+    assert [e["event"] for e in told(chunks)] == ["decided", "failed"]
+    assert (said(chunks[:-1]), chunks[-1]["error"]["code"]) == ("The a", "stream_broken")
+
+
 def test_errors_after_the_route_are_events(world: World) -> None:
     """The stream has begun: nobody's answer is an error event and an orderly end, counted as failed."""
     before = world.metric("symposium_requests_total", outcome="failed", policy="dead")

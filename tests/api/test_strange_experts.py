@@ -69,6 +69,7 @@ def test_a_nonsense_answer_is_no_crash(
         b'{"choices": "abc"}',
         b'{"choices": [{"index": 0, "delta": {}}], "usage": {"prompt_tokens": -5, "completion_tokens": -1}}',
         b'{"choices": [{"index": 0, "delta": {}}], "usage": "much"}',
+        b'{"choices": [{"index": 0, "delta": {}, "x": ' + b'{"a": ' * 400 + b"1" + b"}" * 400 + b"}]}",
     ],
 )
 def test_a_nonsense_event_is_no_crash(strange: tuple[Stranger, httpx.Client], event: bytes) -> None:
@@ -79,3 +80,4 @@ def test_a_nonsense_event_is_no_crash(strange: tuple[Stranger, httpx.Client], ev
     assert reply.status_code == 200
     assert reply.text.endswith("data: [DONE]\n\n")
     assert "null]" not in reply.text
+    assert "internal_error" not in reply.text

@@ -16,7 +16,7 @@ from tests.support import CHAT, Stranger, eventually, http_client, on_a_port, op
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 POLICY = {"handed": {"experts": ["tooled", "tooled2"], "decided_at": None}}
-CALL = [
+CALL: list[dict[str, Any]] = [
     {"role": "assistant", "content": None},
     {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "add", "arguments": ""}}]},
     {"tool_calls": [{"index": 0, "function": {"arguments": '{"a": 6,'}}]},
@@ -65,7 +65,7 @@ def test_a_streamed_call_is_read_by_the_official_client(handy: httpx.Client, mod
     ):
         (choice,) = stream.get_final_completion().choices
     assert choice.finish_reason == "tool_calls"
-    (call,) = choice.message.tool_calls or ()
+    (call,) = choice.message.tool_calls or []
     assert (call.id, call.function.name, call.function.arguments) == ("call_1", "add", '{"a": 6, "b": 7}')
 
 

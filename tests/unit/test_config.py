@@ -129,6 +129,13 @@ def test_an_engines_adapters_and_its_experts_tokenizers(tmp_path: Path) -> None:
             "server.api_keys.0.sha256: String should match pattern '^[0-9a-f]{64}$'",
         ),
         (YAML.replace("version: 1", "version: 2"), "version: Input should be 1"),
+        (
+            YAML + "policies: {auto: {categories: {math: merge}}}\n",
+            "policies.auto.categories.math: Input should be 'auto', 'single', 'vote', 'consensus' or 'synthesize'",
+        ),
+        (YAML + "policies: {auto: {decided_at: 0}}\n", "policies.auto.decided_at: Input should be greater than 0"),
+        (YAML + "convening: {hedge_quantile: 1}\n", "convening.hedge_quantile: Input should be less than 1"),
+        (YAML + "convening: {breakers: {keeps: 2}}\n", "convening.breakers.keeps: unknown key; did you mean 'keep'?"),
         ("", "the file must hold a mapping; start with `version: 1`"),
         ("- a\n", "the file must hold a mapping; start with `version: 1`"),
     ],
@@ -240,6 +247,7 @@ def test_an_adapter_must_not_have_its_engines_name(tmp_path: Path) -> None:
         ("fitted: fitted.npz", "fitted: other.npz"),
         ("routing:\n", "policies: {auto: {description: x}}\nrouting:\n"),
         ("routing:\n", "server: {limits: {max_n: 7}}\nrouting:\n"),
+        ("routing:\n", "convening: {breakers: {keep: 2}}\nrouting:\n"),
         ("routing:\n", "routing:\n  skill_floor: 0.36\n"),
     ],
 )

@@ -190,7 +190,7 @@ async def test_an_expert_whose_server_goes_down_is_replaced(monkeypatch: pytest.
 
 
 async def test_an_answer_that_breaks_the_format_is_replaced() -> None:
-    """What its request asked for; an answer that was cut off by its length is none of the expert's faults."""
+    """What its request asked for."""
     world = await World().up()
     world.stage.says("ada", "maybe", STOP, END)
     world.stage.says("cy", "yes", STOP, END)
@@ -198,6 +198,15 @@ async def test_an_answer_that_breaks_the_format_is_replaced() -> None:
     assert [reply.text for reply in (await world.gather(alone("ada", "cy"), call)).replies] == ["yes"]
     await world.nothing_is_left()
     assert world.ends() == {"ada": "broken", "cy": "answered"}
+
+
+async def test_an_answer_that_was_cut_off_by_its_length_breaks_no_format() -> None:
+    """No other expert would get further: the client has set the bound."""
+    world = await World().up()
+    world.stage.says("ada", "ye", STOP | {"finish_reason": "length"}, END)
+    call = Call.of(query("hi", answer_format=AnswerFormat(choices=("yes", "no"))))
+    assert [reply.text for reply in (await world.gather(alone("ada", "cy"), call)).replies] == ["ye"]
+    await world.nothing_is_left()
 
 
 async def test_a_request_at_fault_itself_is_not_sent_to_another() -> None:
@@ -245,12 +254,7 @@ LINES = st.lists(st.tuples(st.integers(0, 4), OUTCOMES), min_size=5, max_size=5)
 SIZES = st.lists(st.integers(1, 2), min_size=1, max_size=2)
 
 
-HEDGED = pytest.mark.xfail(
-    strict=True, reason="a race that is cut while it closes its losers leaves legs open or untold"
-)
-
-
-@pytest.mark.parametrize("hasty", [False, pytest.param(True, marks=HEDGED)])
+@pytest.mark.parametrize("hasty", [False, True])
 @given(
     LINES, SIZES, st.none() | st.sampled_from([0.5, 1.0]), st.none() | st.integers(1, 2), st.none() | st.integers(0, 12)
 )

@@ -153,7 +153,9 @@ def live(expert: str) -> LiveReply:
     async def chunks() -> AsyncIterator[JsonObject]:
         yield {"choices": []}
 
-    return LiveReply(expert, chunks(), lambda: reply(expert, "", choices=()))
+    return LiveReply(
+        expert, chunks(), lambda: reply(expert, "", choices=()), lambda error: Failure(expert, "leg", error)
+    )
 
 
 def test_who_is_answering_has_been_asked() -> None:

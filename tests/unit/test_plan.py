@@ -180,6 +180,7 @@ def test_an_unfamiliar_question_goes_to_the_general_expert() -> None:
     found = planned(Policy(), scores=UNSURE)
     assert (found.experts, found.spares, found.reason) == (("dan",), ("ada", "bob", "cy"), "unfamiliar")
     assert planned(Policy(), scores=categories({"math": 0.4}, confident=False, familiar=True)).reason == "unsure"
+    assert planned(Policy(aggregate="single"), scores=UNSURE).reason == "unfamiliar"
 
 
 def test_where_a_vote_is_asked_for_others_join_the_general_expert() -> None:

@@ -1,4 +1,4 @@
-"""Where each expert is spoken to, and with what credentials."""
+"""How the parts of one router are put together: where each expert is spoken to, and what is there from the start."""
 
 from __future__ import annotations
 
@@ -64,4 +64,26 @@ async def test_an_embedder_of_another_size_is_refused_at_the_start(tmp_path: Pat
     settings = config(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9")
     with pytest.raises(ValueError, match=r"fitted\.npz: fitted for vectors of 3 numbers.*makes 5.*symposium fit"):
         async with open_service(settings, endpoints(settings, "", ""), Larger()):
+            pass
+
+
+@pytest.mark.anyio
+async def test_a_router_is_whole_before_anybody_answers(tmp_path: Path) -> None:
+    """Every breaker shows as closed and every expert as down, and it is not ready."""
+    settings = config(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9")
+    async with open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()) as service:
+        shown = service.telemetry.exposition().decode()
+        for expert in settings.experts:
+            assert f'symposium_breaker_state{{expert="{expert}",state="closed"}} 1.0' in shown
+            assert f'symposium_expert_up{{expert="{expert}"}} 0.0' in shown
+        assert not service.ready
+
+
+@pytest.mark.anyio
+async def test_a_policy_that_nobody_can_act_on_is_refused_at_the_start(tmp_path: Path) -> None:
+    """A category that was never fitted: the router does not start, and says where it stands."""
+    policies = {"auto": {"categories": {"chess": "vote"}}}
+    settings = config(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9", policies=policies)
+    with pytest.raises(ValueError, match=r"policies\.auto\.categories: unknown 'chess'"):
+        async with open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()):
             pass

@@ -102,11 +102,13 @@ def test_replies_without_a_text_are_not_worth_reading() -> None:
     assert len(found) < LEAST
 
 
-@given(HOSTILE, st.lists(HOSTILE, min_size=1, max_size=5))
-def test_whatever_is_said_the_prompt_holds_exactly_its_own_delimiters(question: str, responses: list[str]) -> None:
-    """No response can end itself, begin another one, or ask a question of its own."""
+@given(HOSTILE, st.lists(HOSTILE, min_size=1, max_size=5), st.integers(1, 60) | st.just(MANY))
+def test_whatever_is_said_the_prompt_holds_exactly_its_own_delimiters(
+    question: str, responses: list[str], max_chars: int
+) -> None:
+    """No response can end itself, begin another one, or ask a question of its own: not by what is cut out of it."""
     replies = [reply(f"e{i}", text) for i, text in enumerate(responses)]
-    found = prompt(synthesis_query(query(question), replies, MANY))
+    found = prompt(synthesis_query(query(question), replies, max_chars))
     assert len(DELIMITER.findall(found)) == 2 * (1 + len(responses))
     assert found.startswith(f"{JUDGE}\n<question>")
 

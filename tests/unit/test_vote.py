@@ -143,6 +143,14 @@ def test_the_posterior_is_a_probability(votes: list[tuple[str, float]], alternat
     assert posterior(alternatives=alternatives) == 0
 
 
+def test_there_is_always_an_answer_that_nobody_named() -> None:
+    """Three quarters against one of two wrong answers weigh 6: of three answers each has 6 in 19, not in 18."""
+    one, two, three = ([(text, 0.75) for text in texts] for texts in ("1", "12", "123"))
+    assert posterior(*one) == pytest.approx(6 / 8)
+    assert posterior(*two) == pytest.approx(6 / 13)
+    assert posterior(*three) == pytest.approx(6 / 19)
+
+
 def test_hundreds_of_votes_do_not_overflow() -> None:
     """However much weight comes together, the posterior is a number."""
     electorate, replies = voted([("1", 0.98)] * 500 + [("2", 0.98)] * 500, 1e6)
