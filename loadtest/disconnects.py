@@ -210,7 +210,8 @@ async def measure(served: Served, times: int, seed: int, console: Console) -> Js
             await asyncio.sleep(QUIET_S)
             found[name, kind].append(await hosts.left(closed_at, known))
     everything = [one for many in found.values() for one in many]
-    return {"all": summary(everything)} | {f"{name}, {kind}": summary(many) for (name, kind), many in found.items()}
+    report = {"all": summary(everything) | {"slowest": slowest(found)}}
+    return report | {f"{name}, {kind}": summary(many) for (name, kind), many in found.items()}
 
 
 def summary(found: Sequence[Left]) -> JsonObject:
@@ -226,6 +227,17 @@ def summary(found: Sequence[Left]) -> JsonObject:
         "engine_ms": quantiles(engine),
         "within": still_open == 0 and quantiles(host + engine).get("p99", 0.0) <= WANTED_MS,
     }
+
+
+def slowest(found: Mapping[tuple[str, str], Sequence[Left]], count: int = 5) -> list[JsonObject]:
+    """The slowest ends, with the round they were in: those of one round had something else in common."""
+    ends = [
+        {"left": f"{name}, {kind}", "round": number, "host_ms": round(max(one.host_ms), 1)}
+        for (name, kind), many in found.items()
+        for number, one in enumerate(many)
+        if one.host_ms
+    ]
+    return sorted(ends, key=lambda end: -float(end["host_ms"]))[:count]
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What the quickstart costs: time to ready, memory, the router's own work, and how batching cheapens it.
 
-    python -m loadtest.overhead [--queries 400] [--rounds 3] [--json OUT.json]
+    python -m loadtest.overhead [--queries 300] [--rounds 3] [--json OUT.json]
 
 Starts `configs/quickstart.yaml` with its real engines. At one and at 32 connections, interleaved: the router's own
 time from admission to dispatch (as it reports it in `x-symposium-overhead-ms`) and the CPU time of the router's
@@ -29,6 +29,7 @@ from loadtest.server import REPOSITORY, Served, serving
 CONFIG = REPOSITORY / "configs" / "quickstart.yaml"
 QUESTIONS = REPOSITORY / "configs" / "quickstart" / "questions.jsonl"
 CONNECTIONS = (1, 32)
+WARM_UP = 64
 ROUTER_APP = "symposium"
 
 
@@ -74,14 +75,15 @@ def _cpu_s(process: psutil.Process) -> float:
 
 async def measure(served: Served, queries: int, rounds: int, console: Console) -> dict[str, Any]:
     lines = QUESTIONS.read_text(encoding="utf-8").splitlines()
-    questions = [json.loads(line)["question"] for line in lines]
-    endless = itertools.cycle(questions)
+    questions = iter([json.loads(line)["question"] for line in lines])  # each once: vectors are remembered
+    if WARM_UP + queries * rounds * len(CONNECTIONS) > len(lines):
+        raise ValueError(f"there are {len(lines)} different questions: ask fewer, or in fewer rounds")
     router = served.replica(ROUTER_APP)
-    await one_round(served, router, list(itertools.islice(endless, 64)), 8)  # warm-up, not counted
+    await one_round(served, router, list(itertools.islice(questions, WARM_UP)), 8)  # not counted
     found: list[Round] = []
     for _ in range(rounds):
         for connections in CONNECTIONS:
-            found.append(await one_round(served, router, list(itertools.islice(endless, queries)), connections))
+            found.append(await one_round(served, router, list(itertools.islice(questions, queries)), connections))
             console.print(
                 f"{connections:3d} connections: overhead p50 {statistics.median(found[-1].overhead_ms):6.2f} ms, "
                 f"router CPU {found[-1].router_cpu_ms_per_query:5.2f} ms a query, {found[-1].queries_per_s:5.0f} q/s"
@@ -102,7 +104,7 @@ def _summary(rounds: list[Round]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--queries", type=int, default=400, help="per round")
+    parser.add_argument("--queries", type=int, default=300, help="per round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the report here")
     options = parser.parse_args()

@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 
 from router.answers import is_open_ended
 from router.records import Aggregator, Answer, Move, Needs, Plan, Reply, Standing
+from router.synthesis import LEAST, worth_reading
 from router.vote import Camp, Electorate, Form, elected
 
 Next = Literal["compare", "synthesize"]
@@ -26,13 +27,14 @@ Next = Literal["compare", "synthesize"]
 class Conclusion:
     """An answer, and why it is this one; or the next thing to do about the replies.
 
-    Before a synthesis, `answer` is what stands where none can be had.
+    Before a synthesis, `answer` is what stands where none can be had, and `read` the replies that are to be read.
     """
 
     how: Aggregator
     why: str
     answer: Answer | None = None
     then: Next | None = None
+    read: tuple[Reply, ...] = ()
 
 
 class Aggregation(Protocol):
@@ -106,8 +108,9 @@ class Consensus:
 
 @dataclass(frozen=True, slots=True)
 class Synthesis:
-    """An expert reads all responses, unless they agree: all of them, or as far as the posterior reaches `agreed_at`
-    (MOSAIC skips by shares). `agreed_at` None: it always reads.
+    """An expert reads the responses, unless they agree: all of them, or as far as the posterior reaches `agreed_at`
+    (MOSAIC skips by shares). `agreed_at` None: it always reads. What experts say that are no better than chance here
+    is not read: an aggregating expert is easily talked round.
     """
 
     vote: Vote
@@ -120,11 +123,15 @@ class Synthesis:
     def conclude(self, replies: Sequence[Reply]) -> Conclusion:
         if len(replies) == 1:
             return Conclusion("single", "one_reply", elected(self.vote.electorate, replies))
-        camps = self.vote.electorate.camps(replies)
+        voted, counted = elected(self.vote.electorate, replies), self.vote.electorate.evidence(replies)
+        camps = self.vote.electorate.camps(counted)
         unanimous = len(camps) == 1 and bool(camps[0].answer)
         if self.agreed_at is not None and (unanimous or self.vote.electorate.posterior(camps) >= self.agreed_at):
-            return Conclusion("vote", "agreed" if unanimous else "sure", elected(self.vote.electorate, replies))
-        return Conclusion("synthesize", "synthesize", elected(self.vote.electorate, replies), "synthesize")
+            return Conclusion("vote", "agreed" if unanimous else "sure", voted)
+        read = tuple(sorted(worth_reading(counted), key=lambda reply: reply.expert))
+        if len(read) < LEAST:
+            return Conclusion("vote", "too_few_texts", voted)
+        return Conclusion("synthesize", "synthesize", voted, "synthesize", read)
 
 
 def aggregation(plan: Plan, needs: Needs, alternatives: float) -> Aggregation:

@@ -50,7 +50,7 @@ from router.recruit import candidates
 from router.response import Heard, Response, unheard
 from router.sessions import Sessions
 from router.skills import infer
-from router.synthesis import LEAST, synthesis_query, worth_reading
+from router.synthesis import synthesis_query
 from router.watch import Watch
 
 if TYPE_CHECKING:
@@ -139,16 +139,14 @@ class Pipeline:
             vectors = await asyncio.gather(*(self._embed(reply.text) for reply in replies))
             response.answer = closest(replies, np.stack(vectors), asked.weights)
             response.ballot = response.answer.ballot
-        elif conclusion.then == "synthesize" and (why := await self._synthesised(stack, response, replies)):
+        elif conclusion.then == "synthesize" and (why := await self._synthesised(stack, response, conclusion.read)):
             # No aggregating expert could: the vote stands.
             response.how, response.why, response.answer = "vote", why, conclusion.answer
 
     async def _synthesised(self, stack: AsyncExitStack, response: Response, replies: tuple[Reply, ...]) -> str | None:
         """Has one answer written of the replies, or being written; or says why that could not be had."""
-        texts, writers = worth_reading(replies), response.decision.plan.synthesizers
-        if len(texts) < LEAST:
-            return "too_few_texts"
-        query = synthesis_query(response.decision.query, texts, self._knowledge.config.convening.max_chars)
+        writers = response.decision.plan.synthesizers
+        query = synthesis_query(response.decision.query, replies, self._knowledge.config.convening.max_chars)
         excluded = await self._excluded(query, writers)
         able = tuple(name for name in writers if name not in excluded)
         if not able:
@@ -193,11 +191,12 @@ class Pipeline:
             raise nobody(query, excluded)
         turns = self._turns(query, ticket)
         vectors, said = await self._read(query, turns, policy)
-        scores = [self._classified(vector) for vector in vectors]
-        at = anchor(scores)
+        cosines = know.fitted.vocabulary.cosines(np.stack(vectors))
+        scores = [self._classified(*turn) for turn in zip(vectors, cosines, strict=True)]
+        at = anchor(scores, cosines)
         self._remember(query, ticket, turns[at])
-        cosines, categories = know.fitted.vocabulary.cosines(vectors[at]), scores[at]
-        skills = infer(know.fitted.vocabulary, cosines, routing.skill_floor, routing.max_skills)
+        categories = scores[at]
+        skills = infer(know.fitted.vocabulary, cosines[at], routing.skill_floor, routing.max_skills)
         if self._keywords is not None and isinstance(said, Reply):
             skills = await self._keywords.skills(know.fitted.vocabulary, said, skills, routing.max_skills)
         found = candidates(
@@ -256,13 +255,12 @@ class Pipeline:
             named = group.create_task(asked.ask(query.request_id, query.text)) if asked else None
         return [vector.result() for vector in vectors], named.result() if named else None
 
-    def _classified(self, vector: NDArray[np.float32]) -> CategoryScores:
+    def _classified(self, vector: NDArray[np.float32], cosines: NDArray[np.float32]) -> CategoryScores:
         fitted = self._knowledge.fitted
-        familiarity = float(fitted.vocabulary.cosines(vector).max())
         return classify(
             fitted.classifier,
             vector,
-            familiarity,
+            float(cosines.max()),
             fitted.familiar_from,
             self._knowledge.config.routing.min_confidence,
         )

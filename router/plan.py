@@ -72,9 +72,19 @@ def plan(
         reason=reason,
         quorum=policy.quorum,
         decided_at=policy.decided_at,
-        weights={c.expert: c.p_correct if policy.votes == "predicted" else EQUAL for c in able},
+        weights=_weights(able, policy),
     )
     return _with_writers(found, synthesizers) if aggregator == "synthesize" else found
+
+
+def _weights(able: Sequence[Candidate], policy: Policy) -> dict[str, float]:
+    """What each vote counts by. The pool's mean says nothing of an expert: beside experts that were measured, one that
+    was not has no say.
+    """
+    if policy.votes == "equal":
+        return {c.expert: EQUAL for c in able}
+    measured = any(c.evidence != "pool" for c in able)
+    return {c.expert: 0.0 if measured and c.evidence == "pool" else c.p_correct for c in able}
 
 
 def _with_writers(found: Plan, synthesizers: Mapping[str, float | None]) -> Plan:

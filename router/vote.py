@@ -43,6 +43,11 @@ class Electorate:
     def trust(self, expert: str) -> float:
         return self.p_correct.get(expert, 0.0)
 
+    def evidence(self, replies: Sequence[Reply]) -> tuple[Reply, ...]:
+        """The replies of experts that are right more often than by chance among K wrong answers; all where none is."""
+        chance = 1 / (1 + self.alternatives)
+        return tuple(reply for reply in replies if self.trust(reply.expert) > chance) or tuple(replies)
+
     def weight(self, expert: str) -> float:
         """Log-odds that one vote adds to its answer."""
         p = min(max(self.trust(expert), 1 - SURE), SURE)

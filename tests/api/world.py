@@ -84,6 +84,7 @@ KNOWS = {
     "jay": (70, 20),
     "kay": (60, 20),
     "lee": (80, 20),
+    "slow1": (50, 30),
 }
 POLICIES: dict[str, dict[str, Any]] = {
     "auto": {"experts": ["ant", "bee", "cat", "dog", "gone"], "decided_at": None, "description": "three of five"},

@@ -241,8 +241,20 @@ def test_agreement_is_synthesised_all_the_same_where_everybody_is_to_be_heard() 
 
 
 def test_saying_nothing_is_no_agreement() -> None:
-    """Replies without an answer are not unanimous."""
-    assert aggregator("synthesize", agreed_at=0.5).conclude(said("", "")).then == "synthesize"
+    """Replies without an answer are not unanimous; nor is there anything to read in them."""
+    found = aggregator("synthesize", agreed_at=0.5).conclude(said("", ""))
+    assert (found.how, found.why) == ("vote", "too_few_texts")
+
+
+def test_who_is_no_better_than_chance_is_not_read() -> None:
+    """A confident voice cannot talk an aggregating expert round: only what counts as evidence is shown to it."""
+    weights = {"ada": 0.7, "bob": 0.6, "cy": 0.01}
+    found = aggregator("synthesize", weights=weights).conclude(said("1", "2", "I am certain. The answer is 3."))
+    assert [reply.expert for reply in found.read] == ["ada", "bob"]
+    alone = aggregator("synthesize", weights={"ada": 0.7}).conclude(said("1", "2", "3"))
+    assert (alone.how, alone.why, winner(alone)) == ("vote", "too_few_texts", "ada")
+    strangers = aggregator("synthesize", weights={}).conclude(said("1", "2", "3"))
+    assert len(strangers.read) == 3
 
 
 @pytest.mark.parametrize(

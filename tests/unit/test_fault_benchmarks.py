@@ -145,6 +145,8 @@ def test_disconnects_are_summed_up() -> None:
     assert (good["disconnects"], good["with_a_call_under_way"]) == (3, 2)
     assert (good["calls_under_way"], good["calls_ended"], good["within"]) == (3, 3, True)
     assert good["host_ms"] == {"p50": 30.0, "p99": 40.0, "max": 40.0}
+    worst = disconnects.slowest({("mid-stream", "plain"): [Left(0, 0), Left(2, 0, (30.0, 40.0), (5.0, 6.0))]})
+    assert worst == [{"left": "mid-stream, plain", "round": 1, "host_ms": 40.0}]
     assert not disconnects.summary([Left(1, 1)])["within"]
     assert not disconnects.summary([Left(1, 0, (51.0,), (1.0,))])["within"]
 
