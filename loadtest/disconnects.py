@@ -231,13 +231,13 @@ def summary(found: Sequence[Left]) -> JsonObject:
 
 def slowest(found: Mapping[tuple[str, str], Sequence[Left]], count: int = 5) -> list[JsonObject]:
     """The slowest ends, with the round they were in: those of one round had something else in common."""
-    ends = [
+    ends: list[JsonObject] = [
         {"left": f"{name}, {kind}", "round": number, "host_ms": round(max(one.host_ms), 1)}
         for (name, kind), many in found.items()
         for number, one in enumerate(many)
         if one.host_ms
     ]
-    return sorted(ends, key=lambda end: -float(end["host_ms"]))[:count]
+    return sorted(ends, key=lambda end: -end["host_ms"])[:count]
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BYTES_PER_TOKEN = 3  # rough, for expected cost only
-MAX_TURNS = 8  # of a conversation, that are classified: the first one and the latest
+MAX_TURNS = 32  # of a conversation, that are classified: the first one and the latest
 
 
 class Pipeline:
@@ -197,7 +197,9 @@ class Pipeline:
         self._remember(query, ticket, turns[at])
         categories = scores[at]
         skills = infer(know.fitted.vocabulary, cosines[at], routing.skill_floor, routing.max_skills)
-        if self._keywords is not None and isinstance(said, Reply):
+        if (
+            self._keywords is not None and isinstance(said, Reply) and at == len(turns) - 1
+        ):  # it was asked about this turn
             skills = await self._keywords.skills(know.fitted.vocabulary, said, skills, routing.max_skills)
         found = candidates(
             allowed,
@@ -215,7 +217,7 @@ class Pipeline:
             know.profiles,
             categories.category,
             strength=routing.prior_strength,
-            seed=turns[at] if len(turns) > 1 else query.request_id,  # a conversation stays with those once drawn
+            seed=turns[at],  # a conversation stays with those once drawn
         )
         writers = know.synthesizers(categories.category)
         chosen = plan(policy, found, categories, query, routing.general_expert, writers)

@@ -8,7 +8,7 @@ Two ways to recruit, and three baselines that every claim about them stands besi
     overall     by the measured rate on everything: the best single expert, the fixed top k
     random      by chance
 
-Chance is the request's own: the same id gives the same order on every replica.
+Chance is the question's own: it gives the same order on every replica, and to every turn of its conversation.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def ranked(
     Args:
         category: the one acted on.
         strength: observations that the prior of a shrunken rate counts as.
-        seed: what breaks chance, the request's id.
+        seed: what breaks chance, the question that the route is by.
     """
     rng = Random(seed)  # drawn from in the order of the candidates, excluded or not
     if method == "symbolic":

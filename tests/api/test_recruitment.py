@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.api.world import NAMER, ODD, SUM, WHO, World
+from tests.api.world import NAMER, ODD, SUM, WHO, World, ask
+from tests.support import sse_events
 
 
 def test_the_keyword_expert_names_the_skills(world: World) -> None:
@@ -42,9 +43,16 @@ def test_policies_that_embed_ask_no_keyword_expert(world: World) -> None:
 
 
 def test_chance_recruits_by_chance(world: World) -> None:
-    """The random baseline asks different experts, and its score says nothing about correctness."""
-    asked = {world.explained("drawn")["plan"]["experts"][0] for _ in range(40)}
-    assert len(asked) > 1
+    """The random baseline asks different experts for different questions, and the same for the same."""
+
+    def drawn(question: str) -> str:
+        stream = world.post(ask("drawn", question, stream=True, symposium={"progress": True}))
+        (expert,) = sse_events(stream)[0]["symposium"]["plan"]["experts"]
+        return str(expert)
+
+    asked = [drawn(f"What is {n} + {n}?") for n in range(40)]
+    assert len(set(asked)) > 1
+    assert [drawn(f"What is {n} + {n}?") for n in range(3)] == asked[:3]
 
 
 def test_symbolic_recruitment_is_shown(world: World) -> None:
