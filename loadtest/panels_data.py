@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from loadtest.recorded_world import RecordedServer
 
 LETTERS = "ABCDEFGHIJ"
-MARK = re.compile(r"answer is:? \(?([A-J])\b", re.IGNORECASE)  # as the benchmark's own grading looks for it
+_ONE = r"\(?[A-J]\b\)?"  # what a mark names: one letter, or several
+MARK = re.compile(rf"answer is:?\s*({_ONE}(?:,?\s*(?:and|or|&)?\s*{_ONE})*)", re.IGNORECASE)
 DOUBTFUL = ("rev_open", "dup_stem")
 JsonObject = dict[str, Any]
 
@@ -49,7 +50,13 @@ class Item:
     @property
     def clear(self) -> bool:
         """Every text marks an answer, and the last one it marks is the letter recorded for it."""
-        return all(MARK.findall(given.text)[-1:] == [given.letter] for given in self.given.values())
+        return all(marked(given.text) == given.letter for given in self.given.values())
+
+
+def marked(text: str) -> str | None:
+    """What the last mark names, as the benchmark's own grading looks for marks, without brackets; None without one."""
+    names = MARK.findall(text)
+    return names[-1].strip("()") if names else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from loadtest.panels_data import (
     Panel,
     book_rows,
     configuration,
+    marked,
     policies,
     prompt,
     read,
@@ -203,6 +204,23 @@ def test_a_question_is_clear_where_texts_say_what_is_recorded() -> None:
     assert Item("?", "A", "law", clear).clear
     for unclear in (Given("A", "The answer is (A). The answer is (B).", 9), Given("A", "I think", 2), Given("", "", 0)):
         assert not Item("?", "A", "law", clear | {"cat": unclear}).clear
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("The answer is (C).", "C"),
+        ("The answer is:\nJ. an internal locus", "J"),
+        ("The answer is (A) and (B).", "A) and (B"),
+        ("The answer is (B, F, I).", "B, F, I"),
+        ("The answer is (A). The answer is B.", "B"),
+        ("The answer is a lot.", "a"),
+        ("The answer is Denmark.", None),
+    ],
+)
+def test_a_mark_names_a_letter_or_several(text: str, named: str | None) -> None:
+    """Several letters are not one: such a text says no recorded letter."""
+    assert marked(text) == named
 
 
 def test_a_policy_becomes_a_rule() -> None:
