@@ -121,7 +121,7 @@ def measure(panel: Panel, options: argparse.Namespace, console: Console) -> tupl
         "tokens_per_s": options.tokens_per_s,
         "wall_s": took_s,
     }
-    return report(panel, compared, options.seed) | {"settings": settings}, disagreements(compared)
+    return report(panel, compared, options.seed, options.tokens_per_s) | {"settings": settings}, disagreements(compared)
 
 
 def show(figures: Mapping[str, Any], console: Console) -> None:
@@ -138,7 +138,7 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
             f"{row['clear'].get('letters_differ', 0)}/{row['clear']['questions']}",
             f"{row['calls_per_question']:.2f}",
             f"{row['heard_per_question']:.2f}",
-            f"{row['output_tokens_per_question']:.0f}",
+            f"{row['generated_tokens_per_question'] or row['output_tokens_per_question']:.0f}",
             f"{row['seconds']['p50']:.3f}",
         )
     console.print(table)

@@ -25,8 +25,8 @@ class Heard:
         expert: whose words came; text: the words; share, posterior: of the vote, None where there was none.
         p_correct: expert -> predicted correctness, rounded, in the router's own order.
         abstained: the question was unlike what is known, so that the general expert comes first.
-        answered: who was heard, the first first; asked: calls, also those that were cut.
-        output_tokens: of all calls.
+        answered: who was heard, the first first; cut: who was not, and after how many seconds; asked: all calls.
+        output_tokens: as the server knows them; of a call that was cut, an expert elsewhere reports next to nothing.
     """
 
     expert: str
@@ -34,6 +34,7 @@ class Heard:
     p_correct: Mapping[str, float]
     abstained: bool
     answered: tuple[str, ...]
+    cut: Mapping[str, float]
     asked: int
     output_tokens: int
     posterior: float | None
@@ -79,6 +80,7 @@ def heard(completion: Mapping[str, Any], seconds: float) -> Heard:
         p_correct=p_correct,
         abstained=told["abstained"] is not None,
         answered=tuple(leg["expert"] for leg in sorted(answered, key=lambda leg: float(leg["seconds"]))),
+        cut={leg["expert"]: float(leg["seconds"]) for leg in legs if leg["outcome"] == "cut"},
         asked=len(legs),
         output_tokens=sum(int((leg["usage"] or {}).get("completion_tokens", 0)) for leg in legs),
         posterior=vote.get("posterior"),
@@ -105,8 +107,15 @@ def compare(panel: Panel, answers: Sequence[Heard], how: Rule) -> list[Compared]
     return found
 
 
-def report(panel: Panel, compared: Mapping[str, Sequence[Compared]], seed: int) -> JsonObject:
-    """Everything that is published. `compared`: policy -> questions in one order."""
+def report(
+    panel: Panel, compared: Mapping[str, Sequence[Compared]], seed: int, tokens_per_s: float | None = None
+) -> JsonObject:
+    """Everything that is published.
+
+    Args:
+        compared: policy -> questions in one order.
+        tokens_per_s: the pace of every model, by which a call that was cut had generated something.
+    """
     draws = Resampling.of([str(i) for i in range(len(panel.test))], seed)
     rights = {name: np.array([c.right for c in rows], dtype=np.float64) for name, rows in compared.items()}
     models = {m: [i.given[m].letter == i.gold for i in panel.test] for m in panel.models}
@@ -115,7 +124,8 @@ def report(panel: Panel, compared: Mapping[str, Sequence[Compared]], seed: int) 
         "models": {m: round(statistics.fmean(r), 4) for m, r in models.items()},
         "oracle": round(float(np.mean([any(r) for r in zip(*models.values(), strict=True)])), 4),
         "policies": {
-            name: _policy(rows) | {"interval": draws.interval(rights[name])} for name, rows in compared.items()
+            name: _policy(rows, tokens_per_s) | {"interval": draws.interval(rights[name])}
+            for name, rows in compared.items()
         },
         "early_against_all": {
             name: _paired(rights[name], rights["all"], draws)
@@ -125,7 +135,7 @@ def report(panel: Panel, compared: Mapping[str, Sequence[Compared]], seed: int) 
     }
 
 
-def _policy(rows: Sequence[Compared]) -> JsonObject:
+def _policy(rows: Sequence[Compared], tokens_per_s: float | None) -> JsonObject:
     clear = [c for c in rows if c.item.clear]
     return {
         **_agreement(rows),
@@ -137,6 +147,7 @@ def _policy(rows: Sequence[Compared]) -> JsonObject:
         "calls_per_question_offline": round(statistics.fmean(c.offline.asked for c in rows), 3),
         "heard_per_question_offline": round(statistics.fmean(len(c.offline.heard) for c in rows), 3),
         "output_tokens_per_question": round(statistics.fmean(c.heard.output_tokens for c in rows), 1),
+        "generated_tokens_per_question": _generated(rows, tokens_per_s),
         "seconds": _seconds([c.heard.seconds for c in rows]),
     }
 
@@ -152,6 +163,19 @@ def _agreement(rows: Sequence[Compared]) -> JsonObject:
         "within": abs(points) <= WANTED_POINTS,
         "letters_differ": sum(c.letter != c.offline.letter for c in rows),
     }
+
+
+def _generated(rows: Sequence[Compared], tokens_per_s: float | None) -> float | None:
+    """Also what was thrown away: of a call that was cut, as much as the pace allows; None where there is no pace."""
+    if tokens_per_s is None:
+        return None
+
+    def generated(c: Compared) -> float:
+        given = c.item.given
+        heard = sum(given[expert].tokens for expert in c.heard.answered)
+        return heard + sum(min(given[expert].tokens, s * tokens_per_s) for expert, s in c.heard.cut.items())
+
+    return round(statistics.fmean(map(generated, rows)), 1)
 
 
 def _seconds(values: Sequence[float]) -> JsonObject:

@@ -124,7 +124,7 @@ class Synthesis:
         if len(replies) == 1:
             return Conclusion("single", "one_reply", elected(self.vote.electorate, replies))
         voted, counted = elected(self.vote.electorate, replies), self.vote.electorate.evidence(replies)
-        camps = self.vote.electorate.camps(counted)
+        camps = self.vote.electorate.camps(counted or replies)
         unanimous = len(camps) == 1 and bool(camps[0].answer)
         if self.agreed_at is not None and (unanimous or self.vote.electorate.posterior(camps) >= self.agreed_at):
             return Conclusion("vote", "agreed" if unanimous else "sure", voted)

@@ -44,9 +44,8 @@ class Electorate:
         return self.p_correct.get(expert, 0.0)
 
     def evidence(self, replies: Sequence[Reply]) -> tuple[Reply, ...]:
-        """The replies of experts that are right more often than by chance among K wrong answers; all where none is."""
-        chance = 1 / (1 + self.alternatives)
-        return tuple(reply for reply in replies if self.trust(reply.expert) > chance) or tuple(replies)
+        """The replies of experts that are right more often than by chance among K wrong answers."""
+        return tuple(reply for reply in replies if self.trust(reply.expert) > 1 / (1 + self.alternatives))
 
     def weight(self, expert: str) -> float:
         """Log-odds that one vote adds to its answer."""

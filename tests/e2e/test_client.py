@@ -13,6 +13,7 @@ import pytest
 
 from loadtest.server import REPOSITORY, Served
 from router.config_file import load
+from tests.support import said, sse_events
 
 pytestmark = pytest.mark.engine
 QUESTION: list[Any] = [{"role": "user", "content": "What is 17 plus 25?"}]
@@ -67,6 +68,45 @@ def test_usage_is_the_sum_over_all_experts_called(client: openai.OpenAI) -> None
     assert all(c["why"] for c in route["candidates"])
     voters = [name for answer in route["vote"]["answers"] for name in answer["experts"]]
     assert sorted(voters) == sorted(name for name, leg in legs.items() if leg["outcome"] == "answered")
+
+
+@pytest.mark.parametrize("how", ["single", "vote", "consensus", "synthesize"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_aggregator_makes_an_answer(served: Served, how: str, stream: bool) -> None:
+    """Through the engines: one expert's own words, or one answer of three, and the capital is right each time."""
+    body = {
+        "model": "panel",
+        "messages": [{"role": "user", "content": "What is the capital of France?"}],
+        "temperature": 0,
+        "stream": stream,
+        "symposium": {"aggregate": how, "explain": True},
+    }
+    reply = httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=60)
+    if stream:
+        chunks = sse_events(reply)
+        text, told = said(chunks), chunks[-1]["symposium"]
+    else:
+        text, told = reply.json()["choices"][0]["message"]["content"], reply.json()["symposium"]
+    assert (text, told["aggregated"]) == ("Paris", how)
+    roles = [leg["role"] for leg in told["legs"] if leg["outcome"] == "answered"]
+    assert roles == {"single": ["answer"], "synthesize": ["answer"] * 3 + ["aggregator"]}.get(how, ["answer"] * 3)
+    assert (told["answered_by"] == "aggregator") == (how == "synthesize")
+
+
+def test_a_bare_completion_comes_from_the_engine(client: openai.OpenAI) -> None:
+    """`/v1/completions`: whole and streamed the same text, OpenAI's object, usage that adds up."""
+    wish: dict[str, Any] = {
+        "model": "general",
+        "prompt": "What is the capital of France?",
+        "max_tokens": 8,
+        "temperature": 0,
+    }
+    whole = client.completions.create(**wish)
+    assert whole.object == "text_completion"
+    assert whole.usage is not None
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens > 0
+    parts = [chunk.choices[0].text for chunk in client.completions.create(stream=True, **wish) if chunk.choices]
+    assert "".join(parts) == whole.choices[0].text
 
 
 def test_the_keyword_adapter_names_the_skills(client: openai.OpenAI) -> None:

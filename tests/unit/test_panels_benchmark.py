@@ -168,6 +168,7 @@ def told(expert: str = "ant", text: str = "ant: A", **more: Any) -> Heard:
         "p_correct": P,
         "abstained": False,
         "answered": tuple(P),
+        "cut": {},
         "asked": 3,
         "output_tokens": 30,
         "posterior": 0.9,
@@ -250,7 +251,7 @@ def test_a_completion_becomes_what_was_heard() -> None:
         },
     }
     found = heard(completion, 0.3)
-    assert found == Heard("ant", "A.", P, True, ("bee", "ant"), 3, 21, 0.97, 0.3)
+    assert found == Heard("ant", "A.", P, True, ("bee", "ant"), {"cat": 0.2}, 3, 21, 0.97, 0.3)
     assert found.order("cat") == ("cat", "ant", "bee")
     assert told().order("cat") == ("ant", "bee", "cat")
 
@@ -271,6 +272,15 @@ def test_server_and_offline_are_compared_by_recorded_letters() -> None:
     assert found["models"]["ant"] == 0.3333
     assert found["oracle"] == 0.6667
     assert [d["question"] for d in disagreements({"all": compared["all"]})] == ["question 1", "question 2"]
+
+
+def test_what_a_cut_call_generated_is_reckoned_by_its_pace() -> None:
+    """Ten tokens were heard, two more generated in 0.1 s, and of ten no more than ten; without a pace nobody knows."""
+    panel = Panel(tuple(P), (item(9),), (item(0),))
+    answers = [told(answered=("ant",), cut={"bee": 0.1, "cat": 60.0})]
+    rows = {"early": compare(panel, answers, ALL)}
+    assert report(panel, rows, 0, 20)["policies"]["early"]["generated_tokens_per_question"] == 10 + 2 + 10
+    assert report(panel, rows, 0)["policies"]["early"]["generated_tokens_per_question"] is None
 
 
 async def test_a_pool_keeps_order_and_bounds() -> None:
