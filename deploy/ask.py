@@ -57,7 +57,8 @@ def _show(chunk: dict[str, Any]) -> None:
 
 
 def _show_outcome(told: dict[str, Any], tokens: int) -> None:
-    _line("answer", f"by {told['answered_by']} ({told['aggregated']}: {told['why']})")
+    how = dict.fromkeys((told["aggregated"], told["why"]))
+    _line("answer", f"by {told['answered_by']} ({': '.join(how)})")
     vote = told["vote"] or {"answers": [], "posterior": None}
     for answer in vote["answers"]:
         out.print(f"  {answer['answer']!r}: {', '.join(answer['experts'])}", markup=False)

@@ -32,6 +32,7 @@ from rich.progress import track
 from rich.table import Table
 
 from loadtest.liveness import Probe
+from loadtest.recorded_world import end_on_sigterm
 from loadtest.report import publish
 from loadtest.routing import configuration
 from loadtest.server import REPOSITORY, Served, serving
@@ -271,6 +272,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the delays")
     parser.add_argument("--json", type=Path, help="write the report here")
     options = parser.parse_args()
+    end_on_sigterm()
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as name:
         config = Path(name) / "disconnects.yaml"

@@ -45,7 +45,7 @@ from loadtest.faults_world import (
     questions,
     said,
 )
-from loadtest.recorded_world import RecordedServer, pooled, recorded_experts, write_book
+from loadtest.recorded_world import RecordedServer, end_on_sigterm, pooled, recorded_experts, write_book
 from loadtest.report import publish
 from loadtest.server import serving
 
@@ -226,6 +226,7 @@ def main() -> None:
     options = parser.parse_args()
     if min(options.requests, options.connections) < 1:
         parser.error("--requests and --connections must be at least 1")
+    end_on_sigterm()
     console = Console(stderr=True)
     try:
         with system() as (url, server):

@@ -31,7 +31,15 @@ from rich.table import Table
 
 from loadtest.panels_data import Files, Item, Panel, book_rows, configuration, policies, read, write_labelled
 from loadtest.panels_figures import Heard, compare, disagreements, heard, report, rule
-from loadtest.recorded_world import AT_ONCE, RecordedServer, pooled, recorded_experts, symposium, write_book
+from loadtest.recorded_world import (
+    AT_ONCE,
+    RecordedServer,
+    end_on_sigterm,
+    pooled,
+    recorded_experts,
+    symposium,
+    write_book,
+)
 from loadtest.report import publish
 from loadtest.server import serving
 
@@ -183,6 +191,7 @@ def _options() -> argparse.Namespace:
 
 def main() -> None:
     options = _options()
+    end_on_sigterm()
     console = Console(stderr=True)
     try:
         files = Files(options.questions, options.outcomes, options.answers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,6 +97,11 @@ def _wait(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
             pass
         time.sleep(0.1)
     raise RuntimeError(f"the recorded experts do not answer:\n{log.read_text()}")
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM ends this process as Ctrl-C does: what it started ends first, and temporary files go."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def symposium(*arguments: str | Path) -> str:

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.progress import track
 
 from loadtest.disconnects import CONFIG, POLICIES, quantiles
+from loadtest.recorded_world import end_on_sigterm
 from loadtest.report import publish
 from loadtest.routing import configuration
 from loadtest.server import REPOSITORY, serving
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=150)
     parser.add_argument("--json", type=Path, help="write the report here")
     options = parser.parse_args()
+    end_on_sigterm()
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as name:
         config = Path(name) / "synthesis.yaml"
