@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,15 @@ def router(config: Config, hosted_url: str) -> Application:
 def _open(config: Config, hosted_url: str) -> AbstractAsyncContextManager[Service]:
     from router.service import endpoints, open_service
 
+    _log_with_serve()
     return open_service(config, endpoints(config, hosted_url, internal_token()))
+
+
+def _log_with_serve() -> None:
+    """The router's own lines go into its replica's log: Serve opens that for its own logger only."""
+    own = logging.getLogger("router")
+    own.handlers, own.propagate = logging.getLogger("ray.serve").handlers, False
+    own.setLevel(logging.INFO)
 
 
 def _offline(config: Config) -> bool:

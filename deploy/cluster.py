@@ -126,6 +126,7 @@ class LocalCluster:
             INTERNAL_URL_ENV: self.internal_url,
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # else lines wait for a thousand; there is none per request
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(run_dir / "haproxy"),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "admin.sock"),
