@@ -22,7 +22,7 @@ SLACK = 1e-9  # sums of the same weights in another order differ by less
 class Rule:
     """How a policy votes. `waves`: sizes; those of the last wave are all that are left. `decided_at` None: never early.
 
-    `equal`: every vote weighs the same.
+    `equal`: every vote weighs the same; predicted correctness breaks ties only.
     """
 
     waves: tuple[int, ...]
@@ -56,9 +56,10 @@ class Votes:
     letters: Mapping[str, str]
     p: Mapping[str, float]
     alternatives: float
+    equal: bool = False
 
     def weight(self, expert: str) -> float:
-        p = min(max(self.p[expert], CLAMP), 1 - CLAMP)
+        p = EQUAL if self.equal else min(max(self.p[expert], CLAMP), 1 - CLAMP)
         return max(math.log(p * self.alternatives / (1 - p)), LEAST_WEIGHT)
 
     def sums(self, heard: Iterable[str]) -> dict[str, float]:
@@ -101,7 +102,7 @@ def simulate(
         experts: the most promising first, as they are asked.
         arrival: who answered first among those asked together; those missing come after, in the order of asking.
     """
-    votes = Votes(letters, dict.fromkeys(p, EQUAL) if rule.equal else p, rule.alternatives)
+    votes = Votes(letters, p, rule.alternatives, rule.equal)
     waves = rule.seated(experts)
     turn = {expert: place for place, expert in enumerate((*arrival, *(e for e in experts if e not in arrival)))}
     heard: list[str] = []

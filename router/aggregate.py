@@ -137,7 +137,7 @@ class Synthesis:
 def aggregation(plan: Plan, needs: Needs, alternatives: float) -> Aggregation:
     """The plan's aggregator, over this query's form of answers."""
     form: Form = "tools" if needs.tools else "json" if needs.json_schema else "text"
-    electorate = Electorate(plan.weights, alternatives, form)
+    electorate = Electorate(plan.p_correct, alternatives, form, plan.equal)
     vote = Vote(electorate, plan.decided_at, plan.quorum, plan.spares)
     match plan.aggregator:
         case "single":

@@ -146,7 +146,7 @@ class Policy(Spec):
     asked at once, then how many more while the answer is undecided; the last wave takes all that are left of
     `max_experts`; None: all at once. `quorum`: with so many answers the others of the last wave are not waited for.
     `decided_at`: nor when the posterior of an answer reaches this, or nobody left could overturn it; None: everybody is
-    heard. `votes`: weighed by predicted correctness, or all equal (plain majority).
+    heard. `votes`: weighed by predicted correctness, or all equal (a majority, ties by trust).
     """
 
     experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None

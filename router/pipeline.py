@@ -137,7 +137,7 @@ class Pipeline:
         response.ballot = conclusion.answer.ballot if conclusion.answer else None
         if conclusion.then == "compare":
             vectors = await asyncio.gather(*(self._embed(reply.text) for reply in replies))
-            response.answer = closest(replies, np.stack(vectors), asked.weights)
+            response.answer = closest(replies, np.stack(vectors), asked.p_correct)
             response.ballot = response.answer.ballot
         elif conclusion.then == "synthesize" and (why := await self._synthesised(stack, response, conclusion.read)):
             # No aggregating expert could: the vote stands.

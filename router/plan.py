@@ -9,7 +9,6 @@ from types import MappingProxyType
 from router.config import BLIND, Policy
 from router.errors import BadRequest
 from router.records import Aggregate, Aggregator, Candidate, CategoryScores, Plan, Query
-from router.vote import EQUAL
 
 
 def named(query: Query) -> Plan:
@@ -72,17 +71,14 @@ def plan(
         reason=reason,
         quorum=policy.quorum,
         decided_at=policy.decided_at,
-        weights=_weights(able, policy),
+        p_correct=_p_correct(able),
+        equal=policy.votes == "equal",
     )
     return _with_writers(found, synthesizers) if aggregator == "synthesize" else found
 
 
-def _weights(able: Sequence[Candidate], policy: Policy) -> dict[str, float]:
-    """What each vote counts by. The pool's mean says nothing of an expert: beside experts that were measured, one that
-    was not has no say.
-    """
-    if policy.votes == "equal":
-        return {c.expert: EQUAL for c in able}
+def _p_correct(able: Sequence[Candidate]) -> dict[str, float]:
+    """What votes count by. The pool's mean is no evidence: an unmeasured expert has no say beside measured ones."""
     measured = any(c.evidence != "pool" for c in able)
     return {c.expert: 0.0 if measured and c.evidence == "pool" else c.p_correct for c in able}
 

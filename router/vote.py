@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from router.answers import MAX_SHORT_CHARS, comparable
@@ -18,7 +18,7 @@ from router.records import Answer, Ballot, Reply
 
 SURE = 0.98  # no P(correct) counts as more certain than this, nor as less than its counterpart
 LEAST_WEIGHT = 0.01  # agreement never speaks against an answer, however weak the expert
-EQUAL = 0.6  # P(correct) of everybody where all votes are equal: any above chance gives the plain majority
+EQUAL = 0.6  # P(correct) that equal votes weigh by: any above chance gives the majority
 MAX_READ_CHARS = 200_000
 Form = Literal["text", "json", "tools"]
 
@@ -34,11 +34,16 @@ class Camp:
 
 @dataclass(frozen=True, slots=True)
 class Electorate:
-    """What votes count: P(correct) per expert (missing: 0), and among how many wrong answers wrong experts scatter."""
+    """What votes count: P(correct) per expert (missing: 0), and among how many wrong answers wrong experts scatter.
+
+    `equal`: all votes weigh the same, a majority; P(correct) breaks its ties all the same.
+    """
 
     p_correct: Mapping[str, float]
     alternatives: float
     form: Form = "text"
+    equal: bool = False
+    _read: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
 
     def trust(self, expert: str) -> float:
         return self.p_correct.get(expert, 0.0)
@@ -49,7 +54,7 @@ class Electorate:
 
     def weight(self, expert: str) -> float:
         """Log-odds that one vote adds to its answer."""
-        p = min(max(self.trust(expert), 1 - SURE), SURE)
+        p = EQUAL if self.equal else min(max(self.trust(expert), 1 - SURE), SURE)
         return max(math.log(p * self.alternatives / (1 - p)), LEAST_WEIGHT)
 
     def camps(self, replies: Sequence[Reply]) -> tuple[Camp, ...]:
@@ -68,8 +73,13 @@ class Electorate:
         return tuple(sorted(camps, key=self._order))
 
     def _answer(self, reply: Reply) -> str:
-        """What it is counted by; a text too long to be read on the event loop is only like itself."""
-        return reply.text if len(reply.text) > MAX_READ_CHARS else comparable(reply.choices[0], self.form)
+        """What it is counted by, read once; a text too long to be read on the event loop is only like itself."""
+        if len(reply.text) > MAX_READ_CHARS:
+            return reply.text
+        key = reply.leg_id, reply.text
+        if key not in self._read:
+            self._read[key] = comparable(reply.choices[0], self.form)
+        return self._read[key]
 
     def _order(self, camp: Camp) -> tuple[bool, float, float, str]:
         trust = math.fsum(self.trust(reply.expert) for reply in camp.replies)

@@ -143,7 +143,7 @@ class World:
 def panel(*waves: Sequence[str], spares: Sequence[str] = (), how: Aggregator = "vote", **fields: Any) -> Plan:
     """A plan in which all votes weigh the same."""
     weights = dict.fromkeys([*(expert for wave in waves for expert in wave), *spares], EQUAL)
-    return Plan(tuple(map(tuple, waves)), how, tuple(spares), "convened", weights=weights, **fields)
+    return Plan(tuple(map(tuple, waves)), how, tuple(spares), "convened", p_correct=weights, **fields)
 
 
 def alone(*experts: str) -> Plan:

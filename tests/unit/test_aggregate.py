@@ -30,7 +30,7 @@ def aggregator(
     how: Aggregator, needs: Needs = ANYTHING, weights: Mapping[str, float] = EQUALS, **fields: Any
 ) -> Aggregation:
     """The rule of a plan with these fields, among two wrong answers."""
-    return aggregation(Plan((EXPERTS,), how, (), "convened", weights=weights, **fields), needs, 2.0)
+    return aggregation(Plan((EXPERTS,), how, (), "convened", p_correct=weights, **fields), needs, 2.0)
 
 
 def standing(

@@ -12,7 +12,6 @@ from router.config import Policy, Recruitment
 from router.errors import BadRequest
 from router.plan import named, plan
 from router.records import Aggregate, Candidate, CategoryScores, Needs, Plan, Query
-from router.vote import EQUAL
 from tests.unit.make import candidate, categories, query
 
 SURE = categories({"math": 0.9})
@@ -61,7 +60,7 @@ def test_up_to_max_experts_that_are_not_hopeless_vote() -> None:
         spares=("dan",),
         reason="convened",
         decided_at=0.98,
-        weights={"ada": 0.6, "bob": 0.5, "cy": 0.4, "dan": 0.1},
+        p_correct={"ada": 0.6, "bob": 0.5, "cy": 0.4, "dan": 0.1},
     )
 
 
@@ -169,10 +168,11 @@ def test_experts_are_asked_in_waves(sizes: tuple[int, ...] | None, waves: tuple[
 
 
 def test_when_to_stop_is_the_policys_word() -> None:
-    """Quorum and the posterior of a decided answer stand in the plan; equal votes weigh the same for everybody."""
+    """Quorum and the posterior of a decided answer stand in the plan; equal votes still know whom to trust at a tie."""
     found = planned(Policy(quorum=2, decided_at=None, votes="equal"))
     assert (found.quorum, found.decided_at) == (2, None)
-    assert found.weights == dict.fromkeys(("ada", "bob", "cy", "dan"), EQUAL)
+    assert found.equal
+    assert found.p_correct == {"ada": 0.6, "bob": 0.5, "cy": 0.4, "dan": 0.1}
 
 
 def test_an_unfamiliar_question_goes_to_the_general_expert() -> None:
@@ -276,5 +276,5 @@ def test_no_plan_holds_the_excluded_or_anybody_twice(
         assert len(made.experts) == 1
     else:
         assert 2 <= len(made.experts) <= policy.max_experts
-        assert made.weights.keys() == able
+        assert made.p_correct.keys() == able
     assert made.aggregator != "synthesize" or made.synthesizers == tuple(writers) != ()

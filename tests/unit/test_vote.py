@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from random import Random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from router.answers import MAX_SHORT_CHARS
+from router.answers import MAX_SHORT_CHARS, comparable
 from router.records import JsonObject, Reply
-from router.vote import EQUAL, LEAST_WEIGHT, SURE, Electorate, elected
+from router.vote import LEAST_WEIGHT, SURE, Electorate, elected
 from tests.unit.make import choice, reply
 
 EIGHTHS = st.integers(0, 8).map(lambda n: n / 8)  # sums of these are exact in any order
@@ -168,12 +170,13 @@ def test_the_order_of_replies_does_not_matter(
     assert elected(electorate, shuffled) == elected(electorate, replies)
 
 
-@given(st.lists(ANSWERS, min_size=1, max_size=7), ALTERNATIVES)
-def test_equal_votes_give_the_plain_majority(texts: list[str], alternatives: float) -> None:
-    """No answer has more supporters than the winner, and the ballot counts everybody once."""
-    electorate, replies = voted([(text, EQUAL) for text in texts], alternatives)
+@given(VOTES, ALTERNATIVES)
+def test_equal_votes_give_the_majority(votes: list[tuple[str, float]], alternatives: float) -> None:
+    """Whatever P(correct) is, no answer has more supporters than the winner; the ballot counts everybody once."""
+    weighed, replies = voted(votes, alternatives)
+    electorate = replace(weighed, equal=True)
     camps = electorate.camps(replies)
-    sizes = Counter({camp.answer: len(camp.replies) for camp in camps if camp.answer}) or Counter({"": len(texts)})
+    sizes = Counter({camp.answer: len(camp.replies) for camp in camps if camp.answer}) or Counter({"": len(votes)})
     answer = elected(electorate, replies)
     assert sizes[camps[0].answer] == max(sizes.values())
     assert answer.choices is next(r for r in replies if r.expert == answer.expert).choices
@@ -181,12 +184,27 @@ def test_equal_votes_give_the_plain_majority(texts: list[str], alternatives: flo
     assert sorted(e for _, camp in answer.ballot.answers for e in camp) == [r.expert for r in replies]
 
 
+def test_a_tie_of_equal_votes_goes_to_the_more_trusted() -> None:
+    """One against one: a majority knows nothing of weights, but whom to believe when it is none."""
+    electorate = Electorate({"ada": 0.3, "bob": 0.4}, 2.0, equal=True)
+    assert elected(electorate, [reply("ada", "1"), reply("bob", "2")]).expert == "bob"
+
+
+def test_each_reply_is_read_once() -> None:
+    """Counting the votes again after each reply costs no second reading of the texts."""
+    electorate, replies = Electorate({}, 2.0), [reply("ada", "1"), reply("bob", "2")]
+    with patch("router.vote.comparable", side_effect=comparable) as read:
+        for heard in (replies[:1], replies, replies):
+            electorate.camps(heard)
+    assert read.call_count == 2
+
+
 @given(st.lists(st.sampled_from(["1", "2", ""]), min_size=1, max_size=5), st.integers(0, 3), ALTERNATIVES)
 def test_among_equals_it_is_settled_by_a_lead_that_nobody_left_can_make_up(
     texts: list[str], left: int, alternatives: float
 ) -> None:
     """More votes ahead than are still to come; a draw would leave it to the text, so it is not settled."""
-    electorate = Electorate(dict.fromkeys([f"e{i}" for i in range(9)], EQUAL), alternatives)
+    electorate = Electorate({}, alternatives, equal=True)
     replies = [reply(f"e{i}", text) for i, text in enumerate(texts)]
     first, second, *_ = sorted((texts.count("1"), texts.count("2")), reverse=True)
     outstanding = [f"e{len(texts) + i}" for i in range(left)]
