@@ -22,17 +22,15 @@ if TYPE_CHECKING:
 MIN_LEAD = 0.2  # of cosine. "And of 17 and 5?" looks like some sum, yet hardly more than like what it follows
 
 
-def anchor(
-    turns: Sequence[CategoryScores], cosines: NDArray[np.float32] | None = None, min_lead: float = MIN_LEAD
-) -> int:
+def anchor(turns: Sequence[CategoryScores], cosines: NDArray[np.float32], min_lead: float = MIN_LEAD) -> int:
     """Index of the turn that set the present topic.
 
-    The first turn, until a later one is confident, and of another category than the anchor or after an unsure anchor.
+    The first turn, until a later one is confident. A sure topic gives way only to a turn of another category that is
+    nearer to a skill of its own than to the topic's nearest skill, by `min_lead`.
 
     Args:
         turns: of at least one user turn, oldest first; the last is what is asked now.
-        cosines: [N, S], each turn's to the known skills (`Vocabulary.cosines`). With them a turn must also be nearer to
-            a skill of its own than to the anchor's nearest skill, by `min_lead`, before it takes a sure topic's place.
+        cosines: [N, S], each turn's to the known skills (`Vocabulary.cosines`).
     """
     assert turns, "what is asked now is a turn"
     found = 0
@@ -40,7 +38,7 @@ def anchor(
         topic = turns[found]
         if not turn.confident or (topic.confident and turn.category == topic.category):
             continue
-        if not topic.confident or cosines is None or _lead(cosines[index], cosines[found]) >= min_lead:
+        if not topic.confident or _lead(cosines[index], cosines[found]) >= min_lead:
             found = index
     return found
 

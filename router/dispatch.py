@@ -32,6 +32,7 @@ class Table:
     call: Call
     spares: list[str]
     tell: Heard
+    whole: bool  # answers are wanted whole, not passed on as they come
     left: int = REPLACEMENTS
     legs: list[Leg] = field(default_factory=list)
 
@@ -72,7 +73,7 @@ class Dispatcher:
         Never raises ExpertError: a leg that failed is a Failure, one that was not needed any more a Cut. `heard` is
         told each outcome the moment it is known. Cancelling aborts every leg.
         """
-        table = Table(call, list(plan.spares), heard)
+        table = Table(call, list(plan.spares), heard, whole=True)
         seats: dict[asyncio.Task[Reply | None], str] = {}
         replies: dict[str, Reply] = {}  # by who was planned for the seat
         missing: list[str] = []
@@ -106,7 +107,7 @@ class Dispatcher:
         Raises:
             ExpertError: nobody sent a first chunk; later errors come out of `chunks`.
         """
-        table = Table(call, list(experts[1:]), heard)
+        table = Table(call, list(experts[1:]), heard, whole=False)
         self._opened()
         leg = await self._race(table, f"{call.request_id}-0", experts[0])
         try:
@@ -202,7 +203,7 @@ class _Race:
         return self._won is not None or not self._running
 
     def start(self, expert: str) -> None:
-        leg = self._legs.open(next(self._ids), expert, self._table.call)
+        leg = self._legs.open(next(self._ids), expert, self._table.call, whole=self._table.whole)
         self._table.legs.append(leg)
         self._running[asyncio.create_task(self._legs.first(leg))] = leg
 

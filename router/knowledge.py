@@ -24,6 +24,9 @@ class Knowledge:
     """All that decisions are made from, besides the query and who is up.
 
     `versions` says what answers under each expert's name; `stale` are those of which something else was measured.
+    `synthesizers`: category -> who may write one answer of several responses, the best first, with the measured rate of
+    right ones: those that were measured to do it better than chance; where nobody was measured, those whose part it
+    is and the general expert, with None.
     """
 
     config: Config
@@ -34,6 +37,7 @@ class Knowledge:
     usd_per_token: dict[str, tuple[float, float]]
     versions: dict[str, str]
     stale: frozenset[str]
+    synthesizers: dict[str, dict[str, float | None]]
 
     @classmethod
     def load(cls, config: Config) -> Knowledge:
@@ -42,7 +46,8 @@ class Knowledge:
         counter = cache(TokenCounter)
         profiles, versions = Profiles.load(Path(routing.profiles)), expert_versions(experts, config.engines)
         fitted = Fitted.load(Path(routing.fitted), routing.embedder.model)
-        _check_categories(config, (*fitted.classifier.labels, GENERAL))
+        categories = (*fitted.classifier.labels, GENERAL)
+        _check_categories(config, categories)
         return cls(
             config=config,
             version=_version(config),
@@ -52,6 +57,7 @@ class Knowledge:
             usd_per_token={name: (e.price.usd(1, 0), e.price.usd(0, 1)) for name, e in experts.items()},
             versions=versions,
             stale=frozenset(stale(profiles, versions)),
+            synthesizers={category: _synthesizers(config, profiles, category) for category in categories},
         )
 
     @property
@@ -59,25 +65,21 @@ class Knowledge:
         """Experts of which another version was measured as aggregator than the one that answers now."""
         return stale_aggregators(self.profiles, self.versions)
 
-    def synthesizers(self, category: str) -> dict[str, float | None]:
-        """Who may write one answer of several responses, the best first, with the measured rate of right ones.
-
-        Those that were measured to do it better than chance; where nobody was measured, those whose part it is and the
-        general expert, with None.
-        """
-        config, strength = self.config, self.config.routing.prior_strength
-        measured = [name for name in self.profiles.aggregators if name in config.experts]
-        if not measured:
-            parts = [name for name, expert in config.experts.items() if expert.part == "aggregator"]
-            return dict.fromkeys([*parts, config.routing.general_expert])
-        rates = {name: aggregator_rate(self.profiles, name, category, strength) for name in measured}
-        best = best_aggregators(self.profiles, measured, category, strength)
-        return {name: rate for name in best if (rate := rates[name]) is not None and rate > CHANCE}
-
     def usd(self, leg: Leg) -> float:
         """What a leg cost, US dollars."""
         per_prompt, per_output = self.usd_per_token[leg.expert]
         return leg.usage.prompt_tokens * per_prompt + leg.usage.completion_tokens * per_output
+
+
+def _synthesizers(config: Config, profiles: Profiles, category: str) -> dict[str, float | None]:
+    strength = config.routing.prior_strength
+    measured = [name for name in profiles.aggregators if name in config.experts]
+    if not measured:
+        parts = [name for name, expert in config.experts.items() if expert.part == "aggregator"]
+        return dict.fromkeys([*parts, config.routing.general_expert])
+    rates = {name: aggregator_rate(profiles, name, category, strength) for name in measured}
+    best = best_aggregators(profiles, measured, category, strength)
+    return {name: rate for name in best if (rate := rates[name]) is not None and rate > CHANCE}
 
 
 def _check_categories(config: Config, known: Sequence[str]) -> None:

@@ -56,9 +56,10 @@ class Leg:
 
     endpoint: Endpoint
     leg_id: str
+    call: Call
     started: float
-    prompt_estimate: int  # tokens, roughly: what an expert elsewhere is settled on when it reports nothing
     now: Callable[[], float] = field(repr=False)
+    assembly: Assembly | None = None  # of its chunks, where somebody wants the whole answer
     chunks: int = 0
     first_token_s: float | None = None
     usage: Usage | None = None
@@ -72,8 +73,11 @@ class Leg:
         return self.endpoint.expert
 
     def used(self) -> Usage:
-        """Tokens as far as known here: reported, or estimated."""
-        return self.usage or Usage(self.prompt_estimate, self.chunks, exact=False)
+        """Tokens as far as known here: reported, or roughly estimated."""
+        if self.usage is not None:
+            return self.usage
+        prompt = self.call.body.get("messages", self.call.body.get("prompt"))
+        return Usage(len(str(prompt)) // CHARS_PER_TOKEN, self.chunks, exact=False)
 
     @property
     def seconds(self) -> float:
@@ -115,13 +119,13 @@ class Legs:
         self._emit = emit
         self._background: set[asyncio.Task[None]] = set()
 
-    def open(self, leg_id: str, expert: str, call: Call) -> Leg:
-        """A leg that has not been sent yet."""
+    def open(self, leg_id: str, expert: str, call: Call, *, whole: bool) -> Leg:
+        """A leg that has not been sent yet. `whole`: its chunks are put together."""
         self._health.asked(expert)
         now = asyncio.get_running_loop().time
-        prompt = call.body.get("messages", call.body.get("prompt"))
-        leg = Leg(self._endpoints[expert], leg_id, now(), len(str(prompt)) // CHARS_PER_TOKEN, now)
-        leg.source = self._chunks(leg, call)
+        leg = Leg(self._endpoints[expert], leg_id, call, now(), now)
+        leg.assembly = Assembly() if whole or call.problem is not None else None
+        leg.source = self._chunks(leg)
         return leg
 
     async def first(self, leg: Leg) -> None:
@@ -131,19 +135,19 @@ class Legs:
             leg.head = await anext(leg.source, None)
 
     async def whole(self, leg: Leg) -> Reply:
-        """Reads a leg, whose first chunk has come, to its end. Raises ExpertError."""
-        assembly = Assembly()
+        """Reads a leg, opened as whole and with its first chunk there, to its end. Raises ExpertError."""
+        assert leg.assembly is not None, "opened as whole"
         try:
             async with self._watch.released_when_down(leg.expert):
-                async for chunk in leg.rest():
-                    assembly.add(chunk)
+                async for _ in leg.rest():
+                    pass  # `_chunks` puts them together
         finally:
             await leg.close()
-        return leg.reply(assembly.choices())
+        return leg.reply(leg.assembly.choices())
 
     async def aside(self, leg_id: str, expert: str, body: JsonObject, limit_s: float) -> Reply | Failure:
         """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
-        leg = self.open(leg_id, expert, Call(leg_id, body))
+        leg = self.open(leg_id, expert, Call(leg_id, body), whole=False)
         limits = leg.endpoint.limits
         leg.endpoint = replace(leg.endpoint, limits=limits.model_copy(update={"total_s": min(limit_s, limits.total_s)}))
         try:
@@ -173,8 +177,8 @@ class Legs:
         while self._background and (left_s := ends - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait(self._background, timeout=left_s)  # closing a leg begins its settlement
 
-    async def _chunks(self, leg: Leg, call: Call) -> AsyncGenerator[JsonObject, None]:
-        checked = Assembly()
+    async def _chunks(self, leg: Leg) -> AsyncGenerator[JsonObject, None]:
+        call, assembly = leg.call, leg.assembly
         async with (
             self._accounted(leg),
             aclosing(self._client.stream(leg.endpoint, call.body, leg.leg_id, PATHS[call.kind])) as chunks,
@@ -186,12 +190,12 @@ class Legs:
                 leg.usage = _usage(chunk.pop("usage", None), exact=False) or leg.usage
                 if chunk.get("choices"):
                     leg.chunks += 1
-                    if call.problem is not None:
-                        checked.add(chunk)
+                    if assembly is not None:
+                        assembly.add(chunk)
                     yield chunk
             if leg.chunks == 0:
                 raise ExpertBroken(leg.expert, "the stream had no content")
-            if call.problem is not None and (why := call.problem(checked.choices())) is not None:
+            if assembly is not None and call.problem and (why := call.problem(assembly.choices())) is not None:
                 raise ExpertBroken(leg.expert, f"the answer breaks the format: {why}")
             if leg.usage is not None:
                 leg.usage = replace(leg.usage, exact=True)

@@ -219,7 +219,7 @@ class Pipeline:
             strength=routing.prior_strength,
             seed=turns[at],  # a conversation stays with those once drawn
         )
-        writers = know.synthesizers(categories.category)
+        writers = know.synthesizers[categories.category]
         chosen = plan(policy, found, categories, query, routing.general_expert, writers)
         assert chosen is not None, "somebody is not excluded"
         return Decision(

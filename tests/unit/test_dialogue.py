@@ -22,8 +22,11 @@ def turn(category: str | None) -> CategoryScores:
 
 
 def anchored(*categories: str | None) -> int:
-    """The anchor of turns of these categories."""
-    return anchor([turn(c) for c in categories])
+    """The anchor of turns of these categories, each as far from the others as can be."""
+    names = sorted({str(c) for c in categories})
+    return anchor(
+        [turn(c) for c in categories], np.eye(len(names), dtype=np.float32)[[names.index(str(c)) for c in categories]]
+    )
 
 
 def test_a_conversation_stays_with_its_first_turn() -> None:
@@ -44,11 +47,12 @@ def test_the_first_sure_turn_ends_an_unsure_beginning() -> None:
     """A greeting is no topic: the first turn that is sure of one is, whichever it is."""
     assert anchored(UNSURE, UNSURE) == 0
     assert anchored(UNSURE, "math", UNSURE) == 1
-    assert anchor([turn(UNSURE), CategoryScores({}, GENERAL, confident=True)]) == 1
+    sure = CategoryScores({}, GENERAL, confident=True)
+    assert anchor([turn(UNSURE), sure], np.zeros((2, 1), dtype=np.float32)) == 1
 
 
 def test_a_turn_must_lead_by_far_to_end_a_sure_topic() -> None:
-    """Where cosines are given: by `min_lead` nearer to a skill of its own than to the skill of the anchor."""
+    """By `min_lead` nearer to a skill of its own than to the skill of the anchor."""
     turns = [turn("math"), turn("text")]
     for own, lead_is_enough in ((0.74, False), (0.76, True)):
         cosines = np.array([[0.9, 0.1], [0.55, own]], dtype=np.float32)
@@ -86,7 +90,7 @@ def test_a_replica_that_remembers_finds_what_one_that_reads_finds(categories: Se
 def test_what_is_asked_now_must_be_there() -> None:
     """A conversation without a turn is our own mistake."""
     with pytest.raises(AssertionError):
-        anchor([])
+        anchor([], np.zeros((0, 1), dtype=np.float32))
 
 
 def test_the_first_and_the_last_turns_are_looked_at() -> None:

@@ -48,32 +48,32 @@ def knowledge(folder: Path, text: str = TEXT, **aggregators: Profile) -> Knowled
 
 def test_where_nobody_was_measured_those_write_whose_part_it_is(tmp_path: Path) -> None:
     """Then the general expert; nothing is known of how often they are right, and nobody else is asked to."""
-    found = knowledge(tmp_path).synthesizers("sums")
+    found = knowledge(tmp_path).synthesizers["sums"]
     assert list(found.items()) == [("eve", None), ("zoe", None), ("ada", None)]
 
 
 def test_measured_ones_write_the_best_in_the_category_first(tmp_path: Path) -> None:
     """Whatever their part; with the rate that says how often they are right. Who was not measured is not asked."""
     known = knowledge(tmp_path, bob=measured(70, sums=90), eve=measured(80, sums=60), ada=measured(60, sums=70))
-    found = known.synthesizers("sums")
+    found = known.synthesizers["sums"]
     assert list(found) == ["bob", "ada", "eve"]
-    assert list(known.synthesizers("people")) == ["eve", "bob", "ada"]
+    assert list(known.synthesizers["people"]) == ["eve", "bob", "ada"]
     strength = known.config.routing.prior_strength
     assert (
-        found["bob"] == aggregator_rate(known.profiles, "bob", "sums", strength) != known.synthesizers("people")["bob"]
+        found["bob"] == aggregator_rate(known.profiles, "bob", "sums", strength) != known.synthesizers["people"]["bob"]
     )
 
 
 def test_who_does_no_better_than_chance_does_not_write(tmp_path: Path) -> None:
     """Drawing one of the responses would be as good; where nobody does better, nobody writes."""
     worse = measured(int(100 * CHANCE) - 20)
-    assert list(knowledge(tmp_path, bob=measured(90), eve=worse).synthesizers("sums")) == ["bob"]
-    assert knowledge(tmp_path, bob=worse, eve=worse).synthesizers("sums") == {}
+    assert list(knowledge(tmp_path, bob=measured(90), eve=worse).synthesizers["sums"]) == ["bob"]
+    assert knowledge(tmp_path, bob=worse, eve=worse).synthesizers["sums"] == {}
 
 
 def test_a_profile_of_nobody_who_is_configured_does_not_count(tmp_path: Path) -> None:
     """Its expert is gone: the others are as unmeasured as without it."""
-    assert list(knowledge(tmp_path, gone=measured(90)).synthesizers("sums")) == ["eve", "zoe", "ada"]
+    assert list(knowledge(tmp_path, gone=measured(90)).synthesizers["sums"]) == ["eve", "zoe", "ada"]
 
 
 def test_an_outdated_profile_shows(tmp_path: Path) -> None:
