@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from experts.errors import ExpertError
-from router.events import Emit, Extra
+from router.events import Emit, ExtraLeg
 from router.health import Health
 from router.legs import Call, Leg, Legs
-from router.records import Failure, JsonObject, Move, Plan, Reply, Standing
-from router.records import Leg as Outcome
+from router.records import EndedLeg, Failure, JsonObject, Move, Plan, Reply, Standing
 
 REPLACEMENTS = 1  # per request, before the client's first byte
-Heard = Callable[[Outcome], None]
+Heard = Callable[[EndedLeg], None]
 Rule = Callable[[Standing], Move]
 
 
@@ -172,13 +171,13 @@ class Dispatcher:
         if not error.replaceable or table.left == 0 or not table.spares or not self._health.retries.take():
             return None
         table.left -= 1
-        self._emit(Extra("retry", error.expert))
+        self._emit(ExtraLeg("retry", error.expert))
         return self._spare(table, error.expert)
 
     def _hedge(self, table: Table, expert: str) -> str | None:
         if not table.spares or not self._health.hedges.take():
             return None
-        self._emit(Extra("hedge", expert))
+        self._emit(ExtraLeg("hedge", expert))
         return self._spare(table, expert)
 
     def _spare(self, table: Table, instead_of: str) -> str:

@@ -44,7 +44,7 @@ class LegSettled:
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
+class ExtraLeg:
     """One more expert was asked because this one failed (retry) or was late (hedge)."""
 
     why: Literal["retry", "hedge"]
@@ -70,5 +70,5 @@ class Finished:
     seconds: float
 
 
-Event = Decided | LegEnded | LegSettled | Extra | Concluded | Finished
+Event = Decided | LegEnded | LegSettled | ExtraLeg | Concluded | Finished
 Emit = Callable[[Event], None]

@@ -13,9 +13,9 @@ from router.records import (
     CategoryScores,
     Cut,
     Decision,
+    EndedLeg,
     Failure,
     JsonObject,
-    Leg,
     Reply,
     Role,
 )  # fmt: skip
@@ -55,7 +55,7 @@ def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObje
     }
 
 
-def spent_json(response: Response, usd: Callable[[Leg], float]) -> JsonObject:
+def spent_json(response: Response, usd: Callable[[EndedLeg], float]) -> JsonObject:
     """What every response says: how the answer was made, each leg with its tokens and cost, and the sum.
 
     Args:
@@ -89,7 +89,7 @@ def _ballot(ballot: Ballot) -> JsonObject:
     }
 
 
-def leg_json(leg: Leg, role: Role = "answer") -> JsonObject:
+def leg_json(leg: EndedLeg, role: Role = "answer") -> JsonObject:
     """One leg's end. `estimated` where its tokens are not the last word: it was cut, or reported nothing."""
     told: JsonObject = {"expert": leg.expert, "role": role, "outcome": outcome_of(leg), "usage": leg.usage.json()}
     if not leg.usage.exact:
@@ -100,7 +100,7 @@ def leg_json(leg: Leg, role: Role = "answer") -> JsonObject:
     return told
 
 
-def outcome_of(leg: Leg) -> str:
+def outcome_of(leg: EndedLeg) -> str:
     """In the words of `LegEnded`."""
     if isinstance(leg, Failure):
         return leg.error.reason

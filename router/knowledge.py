@@ -16,7 +16,7 @@ from router.config import Config
 from router.fitted import Fitted
 from router.panels import CHANCE
 from router.profiles import Profiles, stale, stale_aggregators
-from router.records import Leg
+from router.records import EndedLeg
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class Knowledge:
         """Experts of which another version was measured as aggregator than the one that answers now."""
         return stale_aggregators(self.profiles, self.versions)
 
-    def usd(self, leg: Leg) -> float:
+    def usd(self, leg: EndedLeg) -> float:
         """What a leg cost, US dollars."""
         per_prompt, per_output = self.usd_per_token[leg.expert]
         return leg.usage.prompt_tokens * per_prompt + leg.usage.completion_tokens * per_output

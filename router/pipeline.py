@@ -20,7 +20,6 @@ import numpy as np
 
 from experts.errors import ExpertError, ExpertRefused
 from router.aggregate import Single, aggregation
-from router.asides import KeywordExpert
 from router.classify import classify
 from router.config import Policy
 from router.consensus import closest
@@ -31,6 +30,7 @@ from router.embed import MicroBatcher
 from router.errors import BadRequest, ExpertsFailed, NotFound, SymposiumError
 from router.events import Concluded, Decided, Emit
 from router.health import Health
+from router.keyword_expert import KeywordExpert
 from router.knowledge import Knowledge
 from router.legs import Call
 from router.plan import named, plan

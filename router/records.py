@@ -218,7 +218,7 @@ class Cut:
     seconds: float = 0.0
 
 
-Leg = Reply | Failure | Cut
+EndedLeg = Reply | Failure | Cut
 
 
 Move = Literal["wait", "ask", "stop"]

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from experts.errors import ExpertError
 from router.dispatch import LiveReply
-from router.records import Aggregator, Answer, Ballot, Decision, JsonObject, Leg, Reply, Role, Usage
+from router.records import Aggregator, Answer, Ballot, Decision, EndedLeg, JsonObject, Reply, Role, Usage
 
-Heard = Callable[[Role, Leg], None]
+Heard = Callable[[Role, EndedLeg], None]
 
 
-def unheard(role: Role, leg: Leg) -> None:
+def unheard(role: Role, leg: EndedLeg) -> None:
     """Nobody listens."""
 
 
@@ -31,19 +31,19 @@ class Response:
     ballot: Ballot | None = None
     missing: tuple[str, ...] = ()
     role: Role = "answer"  # of the live reply's expert
-    ended: list[tuple[Role, Leg]] = field(default_factory=list)
+    ended: list[tuple[Role, EndedLeg]] = field(default_factory=list)
 
-    def hear(self, role: Role) -> Callable[[Leg], None]:
-        def told(leg: Leg) -> None:
+    def hear(self, role: Role) -> Callable[[EndedLeg], None]:
+        def told(leg: EndedLeg) -> None:
             self.ended.append((role, leg))
             self.heard(role, leg)
 
         return told
 
     @property
-    def legs(self) -> tuple[tuple[Role, Leg], ...]:
+    def legs(self) -> tuple[tuple[Role, EndedLeg], ...]:
         """Every call made for the query, to decide or to answer, with what it was for."""
-        asides: list[tuple[Role, Leg]] = [("keywords", leg) for leg in self.decision.asides]
+        asides: list[tuple[Role, EndedLeg]] = [("keywords", leg) for leg in self.decision.asides]
         return (*asides, *self.ended)
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from router.events import Concluded, Decided, Event, Extra, Finished, LegEnded, LegSettled
+from router.events import Concluded, Decided, Event, ExtraLeg, Finished, LegEnded, LegSettled
 from router.records import Decision, Failure, Reply, SkillScores
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -108,7 +108,7 @@ class Telemetry:
                 exact = "true" if event.usage.exact else "false"
                 self.tokens.labels(event.expert, "prompt", exact).inc(event.usage.prompt_tokens)
                 self.tokens.labels(event.expert, "output", exact).inc(event.usage.completion_tokens)
-            case Extra():
+            case ExtraLeg():
                 self.extra.labels(event.expert, event.why).inc()
             case Concluded():
                 self.concluded.labels(event.policy, event.how, event.why).inc()

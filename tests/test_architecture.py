@@ -24,9 +24,7 @@ DECISIONS = (
     "answers structured vote consensus synthesis aggregate breaker allowance latency sessions"
 ).split()
 PLAIN = "spec accounting sse errors tokens guard version prompts intervals files assembly".split()
-STEPS = (
-    "classify dialogue skills keywords asides recruit ranking plan eligible vote consensus synthesis aggregate".split()
-)
+STEPS = "classify dialogue skills keywords keyword_expert recruit ranking plan eligible vote consensus synthesis aggregate".split()
 FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
     ("experts",): (("router", "deploy", "loadtest"), "experts know no routing"),
     ("router",): (("deploy", "loadtest", "ray", "vllm"), "the router runs anywhere, under any server"),
@@ -45,7 +43,7 @@ FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
         ("asyncio", "aiohttp", "httpx", "starlette", "router.pipeline", "router.dispatch", "router.api"),
         "what everybody shares depends on nobody",
     ),
-    tuple(f"router.{room}" for room in "dispatch legs watch health pipeline response asides embed".split()): (
+    tuple(f"router.{room}" for room in "dispatch legs watch health pipeline response keyword_expert embed".split()): (
         ("starlette", "router.api", "router.telemetry"),
         "they emit events and know no HTTP server",
     ),
@@ -63,7 +61,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
 # Several rooms together that only one module may know: it is the order of the steps.
 ORDER = tuple(
     f"router.{step}"
-    for step in "eligible classify dialogue asides skills recruit ranking plan aggregate consensus synthesis".split()
+    for step in "eligible classify dialogue keyword_expert skills recruit ranking plan aggregate consensus synthesis".split()
 )
 ORDER_KNOWN_BY = {"router.pipeline"}
 # Files over MAX_LINES, each with its reason.
@@ -260,7 +258,7 @@ def test_a_planted_violation_is_found(name: str, source: str, found: str) -> Non
 def test_a_planted_second_pipeline_is_found() -> None:
     """A module that imports all steps, in whichever form, knows their order."""
     source = (
-        "from router import asides, classify, dialogue, eligible, ranking, skills\n"
+        "from router import keyword_expert, classify, dialogue, eligible, ranking, skills\n"
         "from router.aggregate import Single\nfrom router import consensus, synthesis\n"
         "from router.recruit import candidates\nimport router.plan\n"
     )

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from router.api.sse import Head, comment, event, told
 from router.explain import leg_json, outcome_of
-from router.records import JsonObject, Leg, Role
+from router.records import EndedLeg, JsonObject, Role
 
 Say = Callable[[bytes], Awaitable[None]]  # opens the stream where it is not open yet
 
@@ -24,11 +24,11 @@ class Narrator:
     def __init__(self, head: Head, say: Say, planned: int, quiet_s: float, *, progress: bool) -> None:
         """`planned`: the number of experts that may be convened."""
         self._head, self._say, self._planned, self._quiet_s, self._progress = head, say, planned, quiet_s, progress
-        self._news: asyncio.Queue[tuple[Role, Leg] | None] = asyncio.Queue()  # bounded by the legs of a request
+        self._news: asyncio.Queue[tuple[Role, EndedLeg] | None] = asyncio.Queue()  # bounded by the legs of a request
         self._answered = 0
         self._talking = progress
 
-    def heard(self, role: Role, leg: Leg) -> None:
+    def heard(self, role: Role, leg: EndedLeg) -> None:
         self._news.put_nowait((role, leg))
 
     @asynccontextmanager
@@ -66,7 +66,7 @@ class Narrator:
         return comment(f"{self._answered}/{self._planned} experts answered")
 
 
-def progress(role: Role, leg: Leg) -> tuple[str, JsonObject]:
+def progress(role: Role, leg: EndedLeg) -> tuple[str, JsonObject]:
     """The name and the content of the event for a leg that has ended."""
     outcome = outcome_of(leg)
     return outcome if outcome in ("answered", "cut") else "failed", leg_json(leg, role)

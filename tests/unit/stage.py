@@ -12,11 +12,11 @@ from experts.errors import ExpertBroken, ExpertError, ExpertRefused, ExpertTimeo
 from router.aggregate import aggregation
 from router.config import Convening
 from router.dispatch import Dispatcher, Gathered
-from router.events import Event, Extra, LegEnded, LegSettled
+from router.events import Event, ExtraLeg, LegEnded, LegSettled
 from router.explain import outcome_of
 from router.health import Health
 from router.legs import Call, Legs
-from router.records import Aggregator, JsonObject, Leg, Needs, Plan
+from router.records import Aggregator, EndedLeg, JsonObject, Needs, Plan
 from router.vote import EQUAL
 from router.watch import Watch
 from tests.unit.make import query
@@ -97,7 +97,7 @@ class World:
 
     def __init__(self, *, hasty: bool = False, hosted: bool = False, **settings: Any) -> None:
         at = {name: Endpoint(name, f"http://{name}.test/v1", name, hosted=hosted) for name in NAMES}
-        self.stage, self.events, self.told = Stage(), list[Event](), list[Leg]()
+        self.stage, self.events, self.told = Stage(), list[Event](), list[EndedLeg]()
         convening = Convening.model_validate({"retry_share": 1, "hedge_share": 1} | settings)
         health = (Hasty if hasty else Health)(NAMES, convening, lambda: 0.0, lambda expert, state: None)
         self.watch = Watch(self.stage, at, lambda expert, up: None)
@@ -128,7 +128,7 @@ class World:
         return {leg.expert: outcome_of(leg) for leg in self.told}
 
     def extras(self) -> list[tuple[str, str]]:
-        return [(event.why, event.expert) for event in self.events if isinstance(event, Extra)]
+        return [(event.why, event.expert) for event in self.events if isinstance(event, ExtraLeg)]
 
     async def nothing_is_left(self) -> None:
         """Every call that was made has ended, once, and is settled; no connection is open."""

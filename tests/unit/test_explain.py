@@ -16,9 +16,9 @@ from router.records import (
     Ballot,
     CategoryScores,
     Cut,
+    EndedLeg,
     Failure,
     JsonObject,
-    Leg,
     Plan,
     Role,
     SkillScores,
@@ -101,13 +101,13 @@ def test_an_unknown_skill_is_shown_as_unknown() -> None:
     assert (shown["skills"], shown["nearest_skill"]) == ({}, ["sums", 0.2])
 
 
-def response(*legs: tuple[Role, Leg], **fields: Any) -> Response:
+def response(*legs: tuple[Role, EndedLeg], **fields: Any) -> Response:
     """What the decision of these tests has come to, with these legs."""
     known: dict[str, Any] = {"decision": decision(), "heard": unheard, "ended": list(legs)}
     return Response(**(known | fields))
 
 
-def dollars(leg: Leg) -> float:
+def dollars(leg: EndedLeg) -> float:
     """A dollar per token."""
     return leg.usage.prompt_tokens + leg.usage.completion_tokens
 
@@ -169,7 +169,7 @@ def test_who_is_answering_has_been_asked() -> None:
 
 async def test_a_live_answer_ends_as_a_leg() -> None:
     """Once its words are through it is among the legs, and whoever listens is told."""
-    told: list[tuple[Role, Leg]] = []
+    told: list[tuple[Role, EndedLeg]] = []
     of = response(live=live("bob"), heard=lambda role, leg: told.append((role, leg)))
     assert [chunk async for chunk in of.chunks()] == [{"choices": []}]
     assert told == of.ended == [("answer", reply("bob", "", choices=()))]

@@ -11,7 +11,7 @@ from experts.errors import ExpertTimeout
 from router.api.narrate import Narrator, progress
 from router.api.sse import Head
 from router.explain import leg_json
-from router.records import Cut, Failure, JsonObject, Leg, Role, Usage
+from router.records import Cut, EndedLeg, Failure, JsonObject, Role, Usage
 from tests.unit.make import reply
 
 HEAD = Head("req_1", 1_700_000_000, "auto")
@@ -43,7 +43,7 @@ class Client:
         await self.more.wait()
         return self.got[-1]
 
-    def hears(self, *legs: Leg, role: Role = "answer") -> None:
+    def hears(self, *legs: EndedLeg, role: Role = "answer") -> None:
         for leg in legs:
             self.narrator.heard(role, leg)
 

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from experts.errors import ExpertTimeout
-from router.events import Concluded, Decided, Event, Extra, Finished, LegEnded, LegSettled
+from router.events import Concluded, Decided, Event, ExtraLeg, Finished, LegEnded, LegSettled
 from router.plan import named
 from router.records import Failure, Reply, SkillScores, Usage
 from router.telemetry import Telemetry
@@ -118,7 +118,7 @@ def test_settled_tokens_count_apart_by_kind_and_exactness() -> None:
 @pytest.mark.parametrize("why", ["retry", "hedge"])
 def test_an_additional_expert_counts_by_why_it_was_asked(why: Literal["retry", "hedge"]) -> None:
     """Under the name of the expert that failed or was late: it is the one to look at."""
-    assert changed(Extra(why, "ada")) == {f"symposium_extra_legs_total expert=ada why={why}": 1}
+    assert changed(ExtraLeg(why, "ada")) == {f"symposium_extra_legs_total expert=ada why={why}": 1}
 
 
 def test_an_answer_counts_by_how_it_was_made_of_the_replies() -> None:
