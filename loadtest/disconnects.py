@@ -32,10 +32,9 @@ from rich.progress import track
 from rich.table import Table
 
 from loadtest.liveness import Probe
-from loadtest.recorded_world import end_on_sigterm
 from loadtest.report import publish
 from loadtest.routing import configuration
-from loadtest.server import REPOSITORY, Served, serving
+from loadtest.server import REPOSITORY, Served, end_on_sigterm, serving
 
 CONFIG = REPOSITORY / "configs" / "quickstart.yaml"
 ENGINES = ("/experts/specialists", "/experts/generalist")

@@ -45,9 +45,10 @@ from loadtest.faults_world import (
     questions,
     said,
 )
-from loadtest.recorded_world import RecordedServer, end_on_sigterm, pooled, recorded_experts, write_book
+from loadtest.pool import pooled
+from loadtest.recorded_world import RecordedServer, recorded_experts, write_book
 from loadtest.report import publish
-from loadtest.server import serving
+from loadtest.server import end_on_sigterm, serving
 
 POLL_S = 0.1
 REQUEST_LIMIT_S = 4 * LIMIT_S  # of the client: beyond what the server may take, so that its own limits show

@@ -43,7 +43,8 @@ from loadtest.liar_world import (
     write_configuration,
     write_questions,
 )  # fmt: skip
-from loadtest.recorded_world import RecordedServer, pooled, recorded_experts, symposium, write_book
+from loadtest.pool import pooled
+from loadtest.recorded_world import RecordedServer, recorded_experts, symposium, write_book
 from loadtest.report import publish
 from loadtest.routing_records import Question, read, spread
 from loadtest.server import serving

@@ -31,17 +31,16 @@ from rich.table import Table
 
 from loadtest.panels_data import Files, Item, Panel, book_rows, configuration, policies, read, write_labelled
 from loadtest.panels_figures import Heard, compare, disagreements, heard, report, rule
+from loadtest.pool import pooled
 from loadtest.recorded_world import (
     AT_ONCE,
     RecordedServer,
-    end_on_sigterm,
-    pooled,
     recorded_experts,
     symposium,
     write_book,
 )
 from loadtest.report import publish
-from loadtest.server import serving
+from loadtest.server import end_on_sigterm, serving
 
 REQUEST_LIMIT_S = 300.0
 MAX_TOKENS = 16_384  # no recorded answer is longer

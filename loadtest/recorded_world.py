@@ -1,37 +1,31 @@
 """Recorded experts as a child process, and a symposium's commands, for benchmarks in which what experts say, or how
 they fail, is the point.
 
-Owns: the book's file, the process, its counts and behaviours over HTTP, how many requests are under way at once. Must
-not know what is measured.
+Owns: the book's file, the process, its counts and behaviours over HTTP. Must not know what is measured.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loadtest.server import REPOSITORY, free_port, stop
+from loadtest.server import REPOSITORY, free_port, stop, wait_until_answering
 
 READY_LIMIT_S = 60.0
 COMMAND_LIMIT_S = 1800.0
 AT_ONCE = 1_000_000  # tokens in one event: how an answer is cut into events is not what is measured
 BOOK = {"question": pa.string(), "model": pa.string(), "answer": pa.string(), "output_tokens": pa.int64()}
 
-Job = TypeVar("Job")
-Found = TypeVar("Found")
 JsonObject = dict[str, Any]
 
 
@@ -81,27 +75,10 @@ def recorded_experts(book: Path, log: Path) -> Iterator[RecordedServer]:
         child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY)  # noqa: S603  # our own command, no shell
     try:
         url = f"http://127.0.0.1:{port}"
-        _wait(child, url, log)
+        wait_until_answering(child, f"{url}/health", log, READY_LIMIT_S)
         yield RecordedServer(url)
     finally:
         stop(child)
-
-
-def _wait(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    end = time.monotonic() + READY_LIMIT_S
-    while time.monotonic() < end and child.poll() is None:
-        try:
-            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
-    raise RuntimeError(f"the recorded experts do not answer:\n{log.read_text()}")
-
-
-def end_on_sigterm() -> None:
-    """SIGTERM ends this process as Ctrl-C does: what it started ends first, and temporary files go."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def symposium(*arguments: str | Path) -> str:
@@ -126,24 +103,3 @@ def symposium(*arguments: str | Path) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
-
-
-async def pooled(jobs: Sequence[Job], connections: int, work: Callable[[Job], Awaitable[Found]]) -> list[Found]:
-    """`work` of every job, at most `connections` at once, each taking the next as it is free; in the order of the jobs.
-
-    The first error ends all.
-    """
-    found: dict[int, Found] = {}
-    left = iter(enumerate(jobs))
-
-    async def worker() -> None:
-        for number, job in left:
-            found[number] = await work(job)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(connections, len(jobs))):
-                group.create_task(worker())
-    except ExceptionGroup as errors:  # a TaskGroup's wrapping: the caller is told the error itself
-        raise errors.exceptions[0] from None
-    return [found[number] for number in range(len(jobs))]

@@ -5,16 +5,17 @@ Owns: the requests, how many at once, when to give up. Must not know: what is ma
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from loadtest.pool import pooled
 from loadtest.routing_records import Question, Reply, heard
 
 MAX_TOKENS = 64
@@ -70,26 +71,21 @@ async def ask_all(
         TooManyFailures: as soon as more than `FAILED_SHARE` of the requests failed.
     """
     jobs = [(name, i) for name in names for i in range(len(questions))]
-    replies = {name: [Reply()] * len(questions) for name in names}
     bound = _Bound(len(jobs))
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
     async with _session(api_key, connections) as session:
         with Progress(*columns, console=console) as progress:
-            task, left = progress.add_task("", total=len(jobs)), iter(jobs)
+            task = progress.add_task("", total=len(jobs))
 
-            async def worker() -> None:
-                for name, i in left:
-                    replies[name][i] = reply = await _ask(session, url, name, questions[i])
-                    progress.update(task, advance=1, description=name)
-                    bound.bear(name, reply)
+            async def work(job: tuple[str, int]) -> Reply:
+                name, i = job
+                reply = await _ask(session, url, name, questions[i])
+                progress.update(task, advance=1, description=name)
+                bound.bear(name, reply)
+                return reply
 
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(connections, len(jobs))):
-                        group.create_task(worker())
-            except ExceptionGroup as errors:  # a TaskGroup's wrapping: the caller is told the error itself
-                raise errors.exceptions[0] from None
-    return replies
+            replies = iter(await pooled(jobs, connections, work))
+    return {name: list(islice(replies, len(questions))) for name in names}
 
 
 class _Bound:

@@ -84,7 +84,7 @@ def serving(config: Path, log: Path, env: dict[str, str] | None = None) -> Itera
             command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | (env or {}), cwd=REPOSITORY
         )
     try:
-        _wait_ready(child, f"http://127.0.0.1:{port}", started, log)
+        wait_until_answering(child, f"http://127.0.0.1:{port}/ready", log, START_LIMIT_S)
         yield _served(child, port, time.monotonic() - started)
     finally:
         stop(child)
@@ -109,17 +109,28 @@ def free_port() -> int:
         return port
 
 
-def _wait_ready(child: subprocess.Popen[bytes], url: str, started: float, log: Path) -> None:
-    while time.monotonic() - started < START_LIMIT_S:
+def wait_until_answering(child: subprocess.Popen[bytes], url: str, log: Path, limit_s: float) -> None:
+    """Until a GET of `url` gives 200.
+
+    Raises:
+        RuntimeError: the process has ended, or `limit_s` seconds have passed; the message holds its log.
+    """
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
         if child.poll() is not None:
-            raise RuntimeError(f"symposium serve ended with {child.returncode}:\n{log.read_text()}")
+            raise RuntimeError(f"{child.args!r} ended with {child.returncode}:\n{log.read_text()}")
         try:
-            if httpx.get(f"{url}/ready", timeout=5).status_code == 200:
+            if httpx.get(url, timeout=5).status_code == 200:
                 return
         except httpx.HTTPError:
             pass
-        time.sleep(0.25)
-    raise RuntimeError(f"not ready within {START_LIMIT_S:g} s:\n{log.read_text()}")
+        time.sleep(0.1)
+    raise RuntimeError(f"{url}: not there within {limit_s:g} s:\n{log.read_text()}")
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM ends this process as Ctrl-C does: what it started ends first, and temporary files go."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def _served(child: subprocess.Popen[bytes], port: int, seconds: float) -> Served:

@@ -27,10 +27,9 @@ from rich.console import Console
 from rich.progress import track
 
 from loadtest.disconnects import CONFIG, POLICIES, quantiles
-from loadtest.recorded_world import end_on_sigterm
 from loadtest.report import publish
 from loadtest.routing import configuration
-from loadtest.server import REPOSITORY, serving
+from loadtest.server import REPOSITORY, end_on_sigterm, serving
 
 QUESTIONS = REPOSITORY / "configs" / "quickstart" / "questions.jsonl"
 POLICY = "written"

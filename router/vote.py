@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from router.answers import MAX_SHORT_CHARS, comparable
+from router.answers import comparable
 from router.records import Answer, Ballot, Reply
+from router.values import MAX_SHORT_CHARS
 
 SURE = 0.98  # no P(correct) counts as more certain than this, nor as less than its counterpart
 LEAST_WEIGHT = 0.01  # agreement never speaks against an answer, however weak the expert

@@ -21,10 +21,12 @@ MAX_LINES = 300
 # Who must not import what, and why. Patterns are module names; a pattern also stands for what is below it.
 DECISIONS = (
     "classify dialogue skills keywords recruit ranking plan eligible admission profiles calibration panels aggregators "
-    "answers structured vote consensus synthesis aggregate breaker allowance latency sessions"
+    "answers values structured vote consensus synthesis aggregate breaker allowance latency sessions"
 ).split()
 PLAIN = "spec accounting sse errors tokens guard version prompts intervals files assembly".split()
-STEPS = "classify dialogue skills keywords keyword_expert recruit ranking plan eligible vote consensus synthesis aggregate".split()
+STEPS = (
+    "eligible classify dialogue keyword_expert keywords skills recruit ranking plan aggregate vote consensus synthesis"
+).split()
 FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
     ("experts",): (("router", "deploy", "loadtest"), "experts know no routing"),
     ("router",): (("deploy", "loadtest", "ray", "vllm"), "the router runs anywhere, under any server"),
@@ -59,10 +61,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "router.api": ("router.api", "deploy"),
 }
 # Several rooms together that only one module may know: it is the order of the steps.
-ORDER = tuple(
-    f"router.{step}"
-    for step in "eligible classify dialogue keyword_expert skills recruit ranking plan aggregate consensus synthesis".split()
-)
+ORDER = tuple(f"router.{step}" for step in STEPS if step not in ("keywords", "vote"))  # those two are inside others
 ORDER_KNOWN_BY = {"router.pipeline"}
 # Files over MAX_LINES, each with its reason.
 LONG: dict[str, str] = {}

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
+
 from experts.spec import Expert
 from router.records import (
     Candidate,
@@ -21,6 +23,16 @@ from router.records import (
     Usage,
 )
 
+# Whatever a client can put into JSON: huge numbers, lone surrogates, nesting.
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec=None), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
 PRICE = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
 
 # Two experts elsewhere: the smallest configuration that needs no file beside itself.

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.aggregate import Aggregation, Conclusion, Consensus, Single, Synthesis, Vote, aggregation
-from router.answers import MAX_SHORT_CHARS
 from router.records import Aggregator, JsonObject, Needs, Plan, Reply, Standing
+from router.values import MAX_SHORT_CHARS
 from router.vote import EQUAL, Electorate
 from tests.unit.make import choice, reply
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -29,7 +28,7 @@ from loadtest.panels_data import (
 )
 from loadtest.panels_figures import Heard, compare, disagreements, heard, report, rule
 from loadtest.panels_offline import Rule, Simulated, Votes, simulate
-from loadtest.recorded_world import RecordedServer, pooled, write_book
+from loadtest.recorded_world import RecordedServer, write_book
 from router.config import Config
 from router.questions import read as read_labelled
 
@@ -281,24 +280,3 @@ def test_what_a_cut_call_generated_is_reckoned_by_its_pace() -> None:
     rows = {"early": compare(panel, answers, ALL)}
     assert report(panel, rows, 0, 20)["policies"]["early"]["generated_tokens_per_question"] == 10 + 2 + 10
     assert report(panel, rows, 0)["policies"]["early"]["generated_tokens_per_question"] is None
-
-
-async def test_a_pool_keeps_order_and_bounds() -> None:
-    """Results stand where their jobs stood, however long each took; the first error ends all."""
-    under_way, most = 0, 0
-
-    async def work(job: int) -> int:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        await anyio.sleep(0.001 * abs(5 - job))
-        under_way -= 1
-        if job == 9:
-            raise ValueError("nine")
-        return job * job
-
-    assert await pooled([0, 1, 2, 3, 4], 2, work) == [0, 1, 4, 9, 16]
-    assert most == 2
-    with pytest.raises(ValueError, match="nine"):
-        await pooled([9, 1], 2, work)
-    assert await pooled([], 2, work) == []

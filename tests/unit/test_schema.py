@@ -14,6 +14,7 @@ from router.api.schema import CONTROL_FIELDS, OURS, parse_chat
 from router.config import RequestLimits
 from router.errors import BadRequest
 from router.records import Needs, Query
+from tests.unit.make import JSON
 
 LIMITS = RequestLimits(max_messages=4, max_n=3, max_tokens=100)
 USER = {"role": "user", "content": "hi"}
@@ -234,15 +235,6 @@ def test_a_body_that_was_accepted_can_be_sent_on() -> None:
     assert orjson.loads(orjson.dumps(query.body))["metadata"] == deep
 
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**80), 2**80)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec=None), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
 FIELDS = [
     "model", "messages", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "temperature",
     "top_p", "presence_penalty", "frequency_penalty", "top_logprobs", "tools", "functions", "response_format",

@@ -15,6 +15,7 @@ from router.api.schema_shared import CONTROL_FIELDS, OURS
 from router.config import RequestLimits
 from router.errors import BadRequest
 from router.records import Needs, Query
+from tests.unit.make import JSON
 
 LIMITS = RequestLimits(max_n=4, max_tokens=100)
 
@@ -152,17 +153,6 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
     with pytest.raises(BadRequest) as caught:
         parse_completion(raw, "req_1", LIMITS)
     assert caught.value.code == "invalid_json"
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**80), 2**80)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec=None), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @given(st.dictionaries(st.sampled_from([*CompletionRequest.model_fields, "anything"]), JSON, max_size=3))

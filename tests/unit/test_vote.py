@@ -14,8 +14,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from router.answers import MAX_SHORT_CHARS, comparable
+from router.answers import comparable
 from router.records import JsonObject, Reply
+from router.values import MAX_SHORT_CHARS
 from router.vote import LEAST_WEIGHT, SURE, Electorate, elected
 from tests.unit.make import choice, reply
 
