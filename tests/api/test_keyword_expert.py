@@ -107,7 +107,7 @@ def test_what_naming_skills_cost_is_in_the_usage(world: World, stream: bool) -> 
     options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
     text = world.post(ask("named", **options)).text
     last = [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line and "[DONE]" not in line][-1]
-    found = world.explained("named")
+    found = last["symposium"]
     legs = [leg["usage"]["total_tokens"] for leg in found["legs"]]
     assert [leg["role"] for leg in found["legs"]] == ["keywords", *["answer"] * (len(legs) - 1)]
     assert len(legs) >= 2
