@@ -15,9 +15,7 @@ class FirstTokens:
 
     def __init__(self) -> None:
         self._by_age: dict[str, deque[float]] = {}
-        self._by_length: dict[
-            str, list[float]
-        ] = {}  # the same times: a quantile is asked for more often than one comes
+        self._by_length: dict[str, list[float]] = {}  # the same: quantiles are asked for more often than times come
 
     def add(self, expert: str, seconds: float) -> None:
         """One more time; the oldest goes when there are too many."""

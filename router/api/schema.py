@@ -11,13 +11,11 @@ from typing import Annotated, ClassVar, Final, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from router.api.schema_shared import CONTROL_FIELDS, OURS, WHOLE, Listed, Request, passed_on, read, session_of
+from router.api.schema_shared import WHOLE, Listed, Request, passed_on, read, session_of
 from router.config import RequestLimits
 from router.errors import BadRequest
 from router.records import JsonObject, Needs, Query
 from router.structured import compile_format
-
-__all__ = ["CONTROL_FIELDS", "OURS", "ChatRequest", "parse_chat"]
 
 TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal"})
 WITH_CONTENT: Final = ("system", "user")  # roles of which a message without content says nothing

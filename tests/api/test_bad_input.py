@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router.api.schema import CONTROL_FIELDS
+from router.api.schema_shared import CONTROL_FIELDS
 from tests.api.world import SUM, World, ask
 from tests.support import CHAT
 

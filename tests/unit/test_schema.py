@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.api.schema import CONTROL_FIELDS, OURS, parse_chat
+from router.api.schema import parse_chat
+from router.api.schema_shared import CONTROL_FIELDS, OURS
 from router.config import RequestLimits
 from router.errors import BadRequest
 from router.records import Needs, Query
