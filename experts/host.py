@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from experts.accounting import LegLedger, ObservedRequests
 from experts.guard import Guard, internal_token
+from experts.line import Line
 from experts.spec import Engine, EngineValue
 
 if TYPE_CHECKING:
@@ -147,17 +148,16 @@ class EngineApp:
             await self._vllm_app(scope, receive, send)
             return
         self._ledger.http_opened(leg_id)
-        work = asyncio.create_task(_called(self._vllm_app, scope, receive, send))
-        aborted = True
+        line = Line(receive, send)
+        work = asyncio.create_task(_called(self._vllm_app, scope, line.receive, line.send))
         try:
             await asyncio.shield(work)
-            aborted = False
         finally:
             try:
-                if aborted:
+                if not work.done():
                     await _let_go(work)
             finally:
-                self._ledger.http_closed(leg_id, aborted=aborted)
+                self._ledger.http_closed(leg_id, aborted=not line.answered)
             if (leg := self._ledger.get(leg_id)) is not None and leg.engine_running:
                 task = asyncio.create_task(self._reap(leg_id))
                 self._reaping.add(task)
