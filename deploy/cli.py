@@ -1,6 +1,6 @@
 """The `symposium` command. Reads, calls, prints; decides nothing.
 
-`fit` is in `deploy/teach.py`, `profile` in `deploy/measure.py`.
+`fit` is in `deploy/teach.py`, `profile` in `deploy/measure.py`, `assign` and `evaluate` in files of their names.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.ask import ask
+from deploy.assign import assign
+from deploy.evaluate import evaluate
 from deploy.measure import profile, say_stale, stale_profiles
 from deploy.show import LOCAL, AsJson, ConfigFile, Key, Url, call, err, fail, load_config, out, print_json, table
 from deploy.teach import fit
@@ -45,6 +47,14 @@ def serve(
     known = _knowledge(loaded)
     say_stale(sorted(known.stale))
     say_stale(known.stale_aggregators, aggregators=True)
+    if known.learned_is_stale:
+        err.print(
+            f"{loaded.routing.learned} was learned of other versions of experts than were profiled last; profiles "
+            "alone are used until `symposium profile` has measured all of them",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
     raise typer.Exit(run(loaded, port, out))
 
 
@@ -87,6 +97,8 @@ def status(url: Url = LOCAL, api_key: Key = "", as_json: AsJson = False) -> None
 app.command()(ask)
 app.command()(fit)
 app.command()(profile)
+app.command()(assign)
+app.command()(evaluate)
 
 
 @app.command()

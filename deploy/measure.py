@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from deploy.show import LOCAL, ConfigFile, Key, Url, err, fail, load_config, out, table
+from deploy.teach import offline_embedder
 
 if TYPE_CHECKING:
     from router.asking import Tally
@@ -76,6 +77,8 @@ def profile(  # noqa: PLR0913  # one argument for each option of the command
                 updated = known.updated(measured.profiles)
             if measured.profiles:
                 updated.save(target)
+            if not aggregators:
+                note = _learned(loaded, calibration, measured)
             if not measured.failed:
                 journal.close_for(set(names))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -153,6 +156,34 @@ async def _responses(asking: _Asking, calibration: Calibration, names: Sequence[
         with _bars(err, "with one right and two wrong") as show:
             told = partial(show, "responses")
             return await collect(client, calibration, names, asking.journal, told, concurrency=asking.concurrency)
+
+
+def _learned(config: Config, calibration: Calibration, measured: Measured) -> str:
+    """Learns from who answered what, where the configuration says so; what came of it, for a person."""
+    from router.embed import Embedder
+    from router.fitted import Fitted
+    from router.learn import Settings, answered, learn
+
+    routing = config.routing
+    if routing.learned is None:
+        return ""
+    if missing := sorted(set(config.answering) - measured.answers.keys()):
+        return f"{routing.learned} is as it was: it is learned from answers of all experts, and {missing[0]} gave none"
+    settings = Settings(routing.prior_strength, routing.skill_floor, routing.max_skills)
+    versions = {name: profile.expert_version for name, profile in measured.profiles.items()}
+    try:
+        fitted = Fitted.load(Path(routing.fitted), routing.embedder.model)
+        embed: Embedder = offline_embedder(routing.embedder, lambda count: None)
+        found = learn(answered(calibration, measured.answers), fitted, embed, settings, versions=versions)
+    except ValueError as error:  # the profiles are saved, and are routed by alone
+        return f"{routing.learned} is as it was: {error}"
+    found.save(Path(routing.learned))
+    told = found.report
+    return (
+        f"learned from {told['questions']} questions, each judged by parts fitted without it: one expert each is right "
+        f"for {told['chosen']:.1%} (best single {told['best_single']:.1%}), Brier score of P(right) "
+        f"{told['brier']:.3f} ({told['brier_of_base_rates']:.3f} by overall rates); written to {routing.learned}"
+    )
 
 
 def _until_done(work: Coroutine[None, None, T], journal: Journal) -> T:

@@ -40,7 +40,7 @@ def fit(
         others = read_texts(foreign) if foreign else []
         with Progress(console=err) as bars:
             bar = bars.add_task("embedding", total=texts_embedded(known, asked, others))
-            embed = _embedder(loaded.routing.embedder, lambda count: bars.advance(bar, count))
+            embed = offline_embedder(loaded.routing.embedder, lambda count: bars.advance(bar, count))
             fitted = run_fit(
                 known, embed, seed, min_confidence=loaded.routing.min_confidence, test=asked, foreign_texts=others
             )
@@ -57,7 +57,7 @@ def fit(
         out.print(f"written to {loaded.routing.fitted}", markup=False)
 
 
-def _embedder(settings: EmbedderSettings, on_batch: Callable[[int], object]) -> Embedder:
+def offline_embedder(settings: EmbedderSettings, on_batch: Callable[[int], object]) -> Embedder:
     """The configured model, each text of which is embedded once and kept on disk."""
     from router.embedders import PACKAGED, InBatches, model_folder, open_embedder
     from router.vectors import Cached, cache_folder

@@ -11,12 +11,17 @@ the pipeline has to fetch for one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
+
 from router.answers import is_open_ended
+from router.learned import Learned
 from router.records import Aggregator, Answer, Move, Needs, Plan, Reply, Standing
+from router.stopping import Outlook, Stopping
 from router.synthesis import LEAST, worth_reading
 from router.vote import Camp, Electorate, Form, elected
 
@@ -66,18 +71,34 @@ class Vote:
     decided_at: float | None
     quorum: int | None
     spares: tuple[str, ...] = ()  # whoever of them steps in for one that is awaited votes with a weight of its own
+    stopping: Stopping | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)  # what hearing an expert must add to P(right), by expert
 
     def move(self, standing: Standing) -> Move:
         return _go_on(standing, enough=self.decided(standing), quorum=self.quorum)
 
     def decided(self, standing: Standing) -> bool:
-        """Probably enough right, or beyond the reach of all who are still to answer."""
+        """Probably enough right, beyond the reach of all who are still to answer, or not worth asking them."""
         if self.decided_at is None or not standing.replies:
             return False
         camps = self.electorate.camps(standing.replies)
         awaited = [*standing.running, *(expert for wave in standing.left for expert in wave)]
+        if self.sure(camps) or not awaited:
+            return self.sure(camps)
         heaviest = [max((name, *self.spares), key=self.electorate.weight) for name in awaited]
-        return self.sure(camps) or self.electorate.settled(camps, heaviest)
+        return self.electorate.settled(camps, heaviest) or self._no_gain(camps, len(standing.replies), awaited)
+
+    def _no_gain(self, camps: Sequence[Camp], heard: int, awaited: Sequence[str]) -> bool:
+        """Whether those awaited are expected to add less to P(right) than hearing them costs."""
+        if self.stopping is None or self.electorate.equal:
+            return False
+        named, nobody = self.electorate.posteriors(camps)
+        first, second = [*named, 0.0, 0.0][:2]
+        weights = [*(camp.weight for camp in camps if camp.answer), 0.0, 0.0]
+        trust = [self.electorate.trust(name) for name in awaited]
+        seen = (first, second, nobody, weights[0] - weights[1], trust[0], math.fsum(trust) / len(trust))
+        price = self.prices.get(awaited[0], 0.0)
+        return bool(self.stopping.gain(heard, Outlook(*(np.array([value]) for value in seen)), price)[0] <= 0)
 
     def sure(self, camps: Sequence[Camp]) -> bool:
         return self.decided_at is not None and self.electorate.posterior(camps) >= self.decided_at
@@ -134,11 +155,17 @@ class Synthesis:
         return Conclusion("synthesize", "synthesize", voted, "synthesize", read)
 
 
-def aggregation(plan: Plan, needs: Needs, alternatives: float) -> Aggregation:
-    """The plan's aggregator, over this query's form of answers."""
+def aggregation(plan: Plan, needs: Needs, alternatives: float, learned: Learned | None = None) -> Aggregation:
+    """The plan's aggregator, over this query's form of answers.
+
+    Args:
+        learned: of votes; without it P(correct) alone weighs them, and only certainty ends them early.
+    """
     form: Form = "tools" if needs.tools else "json" if needs.json_schema else "text"
-    electorate = Electorate(plan.p_correct, alternatives, form, plan.equal)
-    vote = Vote(electorate, plan.decided_at, plan.quorum, plan.spares)
+    electorate = Electorate(plan.p_correct, alternatives, form, plan.equal, learned.jury if learned else None)
+    vote = Vote(
+        electorate, plan.decided_at, plan.quorum, plan.spares, learned.stopping if learned else None, plan.prices
+    )
     match plan.aggregator:
         case "single":
             return Single()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from router.calibration import UNKNOWN, Calibration, Graded, is_right
+from router.calibration import UNKNOWN, Calibration, Graded, core, is_right
 from router.questions import LabelledQuestion
 
 TIMEOUT_S = 300.0
@@ -122,6 +122,7 @@ class Asker:
             right=is_right(self._calibration.by_key[key], text),
             output_tokens=output_tokens,
             text=text,
+            said=core(text),
         )
 
     async def _ask(self, expert: str, question: LabelledQuestion) -> httpx.Response:

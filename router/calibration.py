@@ -17,6 +17,7 @@ from router.answers import extract
 from router.profiles import Count, Profile
 from router.questions import LabelledQuestion
 
+MAX_CORE_CHARS = 64
 UNKNOWN = "unknown"  # version of an engine that names none
 
 
@@ -27,6 +28,8 @@ class Graded(Spec):
         engine_version: what the server calls itself; empty where none was asked.
         question: its key.
         text: what was said, where it will be read again.
+        said: the comparable core of it (a digest of a long one): what answers are compared by. None in journals of
+            earlier versions.
     """
 
     expert: str
@@ -36,6 +39,7 @@ class Graded(Spec):
     right: bool
     output_tokens: int
     text: str | None = None
+    said: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,12 @@ def is_right(question: LabelledQuestion, text: str) -> bool:
     """Whether a text says what the label says, by the vote's own measure: the same comparable core."""
     assert question.answer is not None, "the calibration has checked it"
     return extract(text) == extract(question.answer)
+
+
+def core(text: str) -> str:
+    """What an answer is compared by; of a long one a digest. Empty where nothing was answered."""
+    found = extract(text)
+    return found if len(found) <= MAX_CORE_CHARS else _digest(found, 24)
 
 
 def usable(

@@ -81,11 +81,12 @@ class Keywords(Spec):
 
 
 class Routing(Spec):
-    """The two stages. `fitted` and `profiles` are written by `symposium fit` and `symposium profile`."""
+    """The two stages. `fitted` is written by `symposium fit`, `profiles` and `learned` by `symposium profile`."""
 
     embedder: Embedder = Embedder()
     fitted: str
     profiles: str
+    learned: str | None = None
     general_expert: Name
     min_confidence: float = Field(default=0.5, ge=0, le=1)
     skill_floor: float = Field(default=0.35, ge=-1, le=1)
@@ -146,7 +147,10 @@ class Policy(Spec):
     asked at once, then how many more while the answer is undecided; the last wave takes all that are left of
     `max_experts`; None: all at once. `quorum`: with so many answers the others of the last wave are not waited for.
     `decided_at`: nor when the posterior of an answer reaches this, or nobody left could overturn it; None: everybody is
-    heard. `votes`: weighed by predicted correctness, or all equal (a majority, ties by trust).
+    heard. `min_gain`: nor when those left are expected to add less than so much a call to P(right), where that was
+    learned (`routing.learned`). `usd_per_right`: what a right answer is worth; prices then count when experts are
+    ordered, and when it is decided whether to ask another one. `votes`: weighed by predicted correctness, or all equal
+    (a majority, ties by trust).
     """
 
     experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
@@ -157,6 +161,8 @@ class Policy(Spec):
     waves: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
     quorum: int | None = Field(default=None, ge=1)
     decided_at: float | None = Field(default=0.98, gt=0, le=1)
+    min_gain: float = Field(default=0.002, ge=0, le=1)
+    usd_per_right: float | None = Field(default=None, gt=0)
     votes: Literal["predicted", "equal"] = "predicted"
     skills: Literal["embedding", "keywords"] = "embedding"
     recruit: Recruitment = "predicted"

@@ -108,7 +108,7 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
             else engine
             for name, engine in mended["engines"].items()
         }
-    if isinstance(routing := mend(raw.get("routing"), ("fitted", "profiles"), always=True), dict):
+    if isinstance(routing := mend(raw.get("routing"), ("fitted", "profiles", "learned"), always=True), dict):
         mended["routing"] = routing
         if "embedder" in routing:
             routing["embedder"] = mend(routing["embedder"], ("model",))

@@ -38,7 +38,9 @@ Splits = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Data:
+class Labelled:
+    """N questions as arrays: what they mean, what they are labelled with, which of them are wordings of one."""
+
     vectors: NDArray[np.float32]  # [N, D]
     categories: NDArray[np.str_]  # [N]
     skills: tuple[tuple[str, ...], ...]  # N
@@ -48,9 +50,9 @@ class _Data:
     def first_skills(self) -> NDArray[np.str_]:
         return np.array([skills[0] for skills in self.skills])
 
-    def only(self, rows: NDArray[np.int64]) -> _Data:
+    def only(self, rows: NDArray[np.int64]) -> Labelled:
         skills = tuple(self.skills[row] for row in rows)
-        return _Data(self.vectors[rows], self.categories[rows], skills, self.groups[rows])
+        return Labelled(self.vectors[rows], self.categories[rows], skills, self.groups[rows])
 
 
 def fit(
@@ -73,16 +75,16 @@ def fit(
         ValueError: fewer than two categories, too few wordings to hold some out in every fold, or a test category
             that is not among the questions'.
     """
-    data = _data(questions, embed)
+    data = labelled(questions, embed)
     _check(data)
     unknown = sorted({q.category for q in test} - set(data.categories.tolist()))
     if unknown:
         raise ValueError(f"test questions of category '{unknown[0]}', of which the questions to fit on hold none")
     with threadpool_limits(1):  # threads that wait for each other make so small a problem ten times slower
-        splits = _splits(data, FOLDS, seed)
-        classifier = _classifier(data, splits)
+        splits = splits_of(data, FOLDS, seed)
+        classifier = classifier_of(data, splits)
         never_seen = _cross_validated(data, splits, seed)
-    names, centroids = _centroids(data)
+    names, centroids = centroids_of(data)
     limit = familiar_from(
         never_seen.confidence, never_seen.familiarity, min_confidence, KNOWN_ABSTAIN, KNOWN_UNFAMILIAR
     )
@@ -98,7 +100,7 @@ def fit(
         "foreign": None,
     }
     if test:
-        asked = _data(test, embed)
+        asked = labelled(test, embed)
         scored = _scored(classifier, names, centroids, asked, classifier.labels)
         seen = np.isin(asked.groups, data.groups)
         report["test"] = figures(scored, limit, min_confidence) | {"questions_of_wordings_fitted_on": int(seen.sum())}
@@ -115,7 +117,7 @@ def texts_embedded(
     return len(questions) + len(test) + len(foreign_texts) + len(skills)
 
 
-def _about(data: _Data, names: tuple[str, ...]) -> dict[str, Any]:
+def _about(data: Labelled, names: tuple[str, ...]) -> dict[str, Any]:
     categories, counts = np.unique(data.categories, return_counts=True)
     return {
         "questions": len(data.categories),
@@ -125,8 +127,8 @@ def _about(data: _Data, names: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _data(questions: Sequence[LabelledQuestion], embed: Embedder) -> _Data:
-    return _Data(
+def labelled(questions: Sequence[LabelledQuestion], embed: Embedder) -> Labelled:
+    return Labelled(
         vectors=embed([q.question for q in questions]),
         categories=np.array([q.category for q in questions]),
         skills=tuple(q.skills for q in questions),
@@ -134,7 +136,7 @@ def _data(questions: Sequence[LabelledQuestion], embed: Embedder) -> _Data:
     )
 
 
-def _check(data: _Data) -> None:
+def _check(data: Labelled) -> None:
     if len(set(data.categories)) < 2:
         raise ValueError("at least two categories are needed to classify")
     for category in sorted(set(data.categories)):
@@ -143,7 +145,7 @@ def _check(data: _Data) -> None:
             raise ValueError(f"category '{category}' has {wordings} wordings (groups); {FOLDS} are needed")
 
 
-def _splits(data: _Data, folds: int, seed: int) -> Splits:
+def splits_of(data: Labelled, folds: int, seed: int) -> Splits:
     """(train, test) rows of each fold; no wording is on both sides, every skill on both where it is frequent enough."""
     names, which, counts = np.unique(data.first_skills, return_inverse=True, return_counts=True)
     strata = np.where(counts[which] >= folds, names[which], data.categories)
@@ -155,22 +157,14 @@ def _splits(data: _Data, folds: int, seed: int) -> Splits:
         return list(stratified.split(data.vectors, strata, data.groups))
 
 
-def _classifier(data: _Data, splits: Splits) -> Classifier:
-    """scikit-learn's fitted objects -> plain arrays; checked to give the same probabilities."""
-    linear = LogisticRegression(C=REGULARISATION, max_iter=2000)
+def classifier_of(data: Labelled, splits: Splits, *, regularisation: float = REGULARISATION) -> Classifier:
+    """Fitted on everything, its temperature on the held-out parts of `splits`; checked against scikit-learn's own."""
+    linear = LogisticRegression(C=regularisation, max_iter=2000)
     model = CalibratedClassifierCV(linear, method="temperature", cv=splits, ensemble=False)
     model.fit(data.vectors, data.categories)
     (calibrated,) = model.calibrated_classifiers_
     linear, (calibrator,) = calibrated.estimator, calibrated.calibrators
-    weights, bias = linear.coef_, linear.intercept_
-    if len(linear.classes_) == 2:  # one row decides between two: written out as two
-        weights, bias = np.vstack([-weights, weights]), np.concatenate([-bias, bias])
-    classifier = Classifier(
-        labels=tuple(str(c) for c in model.classes_),
-        weights=weights.astype(np.float32),
-        bias=bias.astype(np.float32),
-        temperature=float(1.0 / calibrator.beta_),
-    )
+    classifier = _exported(linear, model.classes_, float(1.0 / calibrator.beta_))
     some = data.vectors[:: max(1, len(data.vectors) // 50)]
     ours = np.array([classifier.probabilities(v) for v in some])
     if not np.allclose(ours, model.predict_proba(some), atol=1e-3):
@@ -178,7 +172,22 @@ def _classifier(data: _Data, splits: Splits) -> Classifier:
     return classifier
 
 
-def _centroids(data: _Data) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+def uncalibrated(data: Labelled, temperature: float, *, regularisation: float = REGULARISATION) -> Classifier:
+    """Fitted on everything, with another one's temperature: for folds, at a sixth of the time."""
+    model = LogisticRegression(C=regularisation, max_iter=2000, tol=1e-3).fit(data.vectors, data.categories)
+    return _exported(model, model.classes_, temperature)
+
+
+def _exported(linear: LogisticRegression, classes: NDArray[np.str_], temperature: float) -> Classifier:
+    """scikit-learn's fitted object -> plain arrays."""
+    weights, bias = linear.coef_, linear.intercept_
+    if len(classes) == 2:  # one row decides between two: written out as two
+        weights, bias = np.vstack([-weights, weights]), np.concatenate([-bias, bias])
+    labels = tuple(str(c) for c in classes)
+    return Classifier(labels, weights.astype(np.float32), bias.astype(np.float32), temperature)
+
+
+def centroids_of(data: Labelled) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """Skill names, and the mean direction [S, D] of each one's questions; a question counts for all its skills."""
     names = tuple(sorted({skill for skills in data.skills for skill in skills}))
     centroids = np.stack([data.vectors[[name in skills for skills in data.skills]].mean(axis=0) for name in names])
@@ -186,14 +195,14 @@ def _centroids(data: _Data) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     return names, centroids.astype(np.float32)
 
 
-def _cross_validated(data: _Data, splits: Splits, seed: int) -> Scored:
+def _cross_validated(data: Labelled, splits: Splits, seed: int) -> Scored:
     """Every question, scored by parts that were fitted without its wording."""
     labels = tuple(sorted(set(data.categories.tolist())))
     folds = []
     for train, test in splits:
         known = data.only(train)
-        classifier = _classifier(known, _splits(known, FOLDS - 1, seed))
-        folds.append(_scored(classifier, *_centroids(known), data.only(test), labels))
+        classifier = classifier_of(known, splits_of(known, FOLDS - 1, seed))
+        folds.append(_scored(classifier, *centroids_of(known), data.only(test), labels))
     return Scored(
         labels,
         np.concatenate([f.probabilities for f in folds]),
@@ -207,7 +216,7 @@ def _scored(
     classifier: Classifier,
     names: tuple[str, ...],
     centroids: NDArray[np.float32],
-    asked: _Data,
+    asked: Labelled,
     labels: tuple[str, ...],
 ) -> Scored:
     """`labels` are all categories: a fold may have trained on fewer, and gives the others probability 0."""

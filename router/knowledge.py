@@ -13,9 +13,12 @@ from experts.version import expert_versions
 from router.aggregators import aggregator_rate, best_aggregators
 from router.classify import GENERAL
 from router.config import Config
+from router.correctness import Correctness
 from router.fitted import Fitted
+from router.learned import Learned
 from router.panels import CHANCE
 from router.profiles import Profiles, stale, stale_aggregators
+from router.rates import Rates
 from router.records import EndedLeg
 
 
@@ -23,6 +26,8 @@ from router.records import EndedLeg
 class Knowledge:
     """All that decisions are made from, besides the query and who is up.
 
+    `correctness` predicts P(right) from profiles and, where a file of it is there, from what was `learned`; what was
+    learned of other profiles than those there now is not used (`learned_is_stale`).
     `versions` says what answers under each expert's name; `stale` are those of which something else was measured.
     `synthesizers`: category -> who may write one answer of several responses, the best first, with the measured rate of
     right ones: those that were measured to do it better than chance; where nobody was measured, those whose part it
@@ -33,6 +38,9 @@ class Knowledge:
     version: str
     fitted: Fitted
     profiles: Profiles
+    correctness: Correctness
+    learned: Learned | None
+    learned_is_stale: bool
     counters: dict[str, TokenCounter]
     usd_per_token: dict[str, tuple[float, float]]
     versions: dict[str, str]
@@ -48,11 +56,17 @@ class Knowledge:
         fitted = Fitted.load(Path(routing.fitted), routing.embedder.model)
         categories = (*fitted.classifier.labels, GENERAL)
         _check_categories(config, categories)
+        rates = Rates.of(profiles.experts, routing.prior_strength)
+        learned = Learned.load(Path(routing.learned), routing.embedder.model) if routing.learned else None
+        usable = learned if learned and _of_these_profiles(learned, profiles) else None
         return cls(
             config=config,
             version=_version(config),
             fitted=fitted,
             profiles=profiles,
+            correctness=Correctness(rates, usable.blend if usable else None),
+            learned=usable,
+            learned_is_stale=learned is not None and usable is None,
             counters={name: counter(config.tokenizer(name), e.bytes_per_token) for name, e in experts.items()},
             usd_per_token={name: (e.price.usd(1, 0), e.price.usd(0, 1)) for name, e in experts.items()},
             versions=versions,
@@ -82,6 +96,12 @@ def _synthesizers(config: Config, profiles: Profiles, category: str) -> dict[str
     return {name: rate for name in best if (rate := rates[name]) is not None and rate > CHANCE}
 
 
+def _of_these_profiles(learned: Learned, profiles: Profiles) -> bool:
+    """Whether each expert has the profile that was learned with; one that was measured anew makes all of it stale."""
+    now = {name: profile.expert_version for name, profile in profiles.experts.items()}
+    return all(now.get(name) == version for name, version in learned.versions.items())
+
+
 def _check_categories(config: Config, known: Sequence[str]) -> None:
     for name, policy in config.policies.items():
         if unknown := sorted(policy.categories.keys() - set(known)):
@@ -93,6 +113,7 @@ def _check_categories(config: Config, known: Sequence[str]) -> None:
 def _version(config: Config) -> str:
     """Twelve hex digits that change with the configuration and with what was learned for it."""
     digest = hashlib.sha256(config.hash.encode())
-    for file in (Path(config.routing.fitted), Path(config.routing.profiles)):
+    routing = config.routing
+    for file in (Path(name) for name in (routing.fitted, routing.profiles, routing.learned) if name):
         digest.update(file.read_bytes() if file.exists() else b"")
     return digest.hexdigest()[:12]

@@ -23,6 +23,7 @@ from router.aggregate import Single, aggregation
 from router.classify import classify
 from router.config import Policy
 from router.consensus import closest
+from router.correctness import Reading
 from router.dialogue import anchor, bounded
 from router.dispatch import Dispatcher, LiveReply
 from router.eligible import RESTING, exclusions, nobody, to_count
@@ -127,7 +128,8 @@ class Pipeline:
 
     async def _convened(self, stack: AsyncExitStack, response: Response) -> None:
         query, asked = response.decision.query, response.decision.plan
-        how = aggregation(asked, query.needs, self._knowledge.config.convening.alternatives)
+        know = self._knowledge
+        how = aggregation(asked, query.needs, know.config.convening.alternatives, know.learned)
         gathered = await self._dispatcher.gather(Call.of(query), asked, how.move, response.hear("answer"))
         replies, response.missing = gathered.replies, gathered.missing
         if not replies:
@@ -201,12 +203,13 @@ class Pipeline:
             self._keywords is not None and isinstance(said, Reply) and at == len(turns) - 1
         ):  # it was asked about this turn
             skills = await self._keywords.skills(know.fitted.vocabulary, said, skills, routing.max_skills)
+        rates = know.correctness.rates
+        reading = Reading.of([turns[at]], vectors[at][None, :], [categories], [skills], rates.categories, rates.skills)
         found = candidates(
             allowed,
             know.profiles,
-            categories,
-            skills,
-            strength=routing.prior_strength,
+            rates,
+            know.correctness.predict(reading),
             usd_per_token=know.usd_per_token,
             prompt_tokens=query.prompt_bytes // BYTES_PER_TOKEN + 1,
             excluded=excluded,
@@ -214,10 +217,10 @@ class Pipeline:
         found = ranked(
             found,
             policy.recruit,
-            know.profiles,
+            rates,
             categories.category,
-            strength=routing.prior_strength,
             seed=turns[at],  # a conversation stays with those once drawn
+            usd_per_right=policy.usd_per_right,
         )
         writers = know.synthesizers[categories.category]
         chosen = plan(policy, found, categories, query, routing.general_expert, writers)

@@ -73,6 +73,7 @@ def plan(
         decided_at=policy.decided_at,
         p_correct=_p_correct(able),
         equal=policy.votes == "equal",
+        prices=_prices(policy, able),
     )
     return _with_writers(found, synthesizers) if aggregator == "synthesize" else found
 
@@ -81,6 +82,12 @@ def _p_correct(able: Sequence[Candidate]) -> dict[str, float]:
     """What votes count by. The pool's mean is no evidence: an unmeasured expert has no say beside measured ones."""
     measured = any(c.evidence != "pool" for c in able)
     return {c.expert: 0.0 if measured and c.evidence == "pool" else c.p_correct for c in able}
+
+
+def _prices(policy: Policy, able: Sequence[Candidate]) -> dict[str, float]:
+    """What hearing each expert must add to P(correct): its cost over what a right answer is worth, or `min_gain`."""
+    worth = policy.usd_per_right
+    return {c.expert: max(policy.min_gain, c.usd_per_query / worth if worth else 0.0) for c in able}
 
 
 def _with_writers(found: Plan, synthesizers: Mapping[str, float | None]) -> Plan:

@@ -20,10 +20,11 @@ from router.profiles import Profile
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Profiles of the experts that answered everything; the others with the reason."""
+    """Profiles and answers (by question) of the experts that answered everything; the others with the reason."""
 
     profiles: dict[str, Profile] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, dict[str, Graded]] = field(default_factory=dict)
 
 
 async def measure(
@@ -54,8 +55,9 @@ async def measure(
     run = _Run(asker, calibration, versions, journal, show, too_long_is_wrong)
     jobs = run.missing()  # one iterator for all: whoever is free takes the next
     await at_once(concurrency, lambda: run.work(jobs))
-    profiles = {name: profile_of(calibration, run.answers[name]) for name in experts if name not in asker.failed}
-    return Measured(profiles, asker.failed)
+    answers = {name: run.answers[name] for name in experts if name not in asker.failed}
+    profiles = {name: profile_of(calibration, given) for name, given in answers.items()}
+    return Measured(profiles, asker.failed, answers)
 
 
 class _Run:

@@ -19,9 +19,8 @@ from dataclasses import replace
 from random import Random
 
 from router.config import Recruitment
-from router.profiles import Profile, Profiles
+from router.rates import Rates
 from router.records import Candidate
-from router.recruit import pool_mean
 
 TEMPERATURE = 0.5  # Symbolic-MoE's
 
@@ -29,11 +28,11 @@ TEMPERATURE = 0.5  # Symbolic-MoE's
 def ranked(
     candidates: Sequence[Candidate],
     method: Recruitment,
-    profiles: Profiles,
+    rates: Rates,
     category: str,
     *,
-    strength: float,
     seed: str,
+    usd_per_right: float | None = None,
 ) -> tuple[Candidate, ...]:
     """The candidates with their `score`, in the order they are to be convened in; the excluded ones last.
 
@@ -41,25 +40,26 @@ def ranked(
 
     Args:
         category: the one acted on.
-        strength: observations that the prior of a shrunken rate counts as.
         seed: what breaks chance, the question that the route is by.
+        usd_per_right: what a right answer is worth: sets prices against predicted correctness. None: they do not count.
     """
     rng = Random(seed)  # drawn from in the order of the candidates, excluded or not
     if method == "symbolic":
-        weights = symbolic_weights(candidates, profiles)
+        weights = symbolic_weights(candidates, rates)
         return _sampled(_scored(candidates, _softmax(weights, TEMPERATURE)), rng)
     if method == "predicted":
-        scores = {c.expert: c.p_correct for c in candidates}
+        per_usd = 1 / usd_per_right if usd_per_right else 0.0
+        scores = {c.expert: c.p_correct - c.usd_per_query * per_usd for c in candidates}
     elif method == "random":
         scores = {c.expert: rng.random() for c in candidates}
     else:
-        mean, within = pool_mean(profiles), category if method == "category" else None
-        scores = {c.expert: _rate(profiles.experts.get(c.expert), within, mean, strength) for c in candidates}
+        within = category if method == "category" else None
+        scores = {c.expert: _rate(rates, c.expert, within) for c in candidates}
     found = _scored(candidates, scores)
     return tuple(sorted(found, key=lambda c: (c.excluded is not None, -c.score, c.usd_per_query, c.expert)))
 
 
-def symbolic_weights(candidates: Sequence[Candidate], profiles: Profiles) -> dict[str, float]:
+def symbolic_weights(candidates: Sequence[Candidate], rates: Rates) -> dict[str, float]:
     """Expert -> w = gamma * S for the candidates that are not excluded.
 
     S is the score of the question's skills: the number of their calibration questions answered right less those
@@ -69,24 +69,25 @@ def symbolic_weights(candidates: Sequence[Candidate], profiles: Profiles) -> dic
     that is wrong more often than right, and would reward it for skills it lacks.
     """
     level = "skill" if any(c.evidence == "skill" for c in candidates) else None
-    pool_right = sum(profiles.experts[c.expert].overall.right for c in candidates if c.expert in profiles.experts)
+    right = {name: float(rates.overall[0][place]) for name, place in rates.places.items()}
+    pool_right = sum(right.get(c.expert, 0.0) for c in candidates)
     weights = {}
     for c in candidates:
         if c.excluded is not None:
             continue
-        speaks = c.expert in profiles.experts and level in (None, c.evidence)
-        gamma = profiles.experts[c.expert].overall.right / max(1, pool_right) if speaks else 0.0
+        speaks = c.expert in right and level in (None, c.evidence)
+        gamma = right[c.expert] / max(1.0, pool_right) if speaks else 0.0
         weights[c.expert] = gamma * c.observations * (2 * c.p_correct - 1)
     return weights
 
 
-def _rate(profile: Profile | None, category: str | None, mean: float, strength: float) -> float:
-    """The shrunken rate in a category, or overall where there is no category or no count of it."""
-    if profile is None:
-        return mean
-    overall = profile.overall.rate(mean, strength)
-    count = profile.categories.get(category) if category is not None else None
-    return count.rate(overall, strength) if count else overall
+def _rate(rates: Rates, expert: str, category: str | None) -> float:
+    """The shrunken rate in a category, or overall where there is no category or no count of any expert in it."""
+    if (place := rates.places.get(expert)) is None:
+        return rates.mean
+    if category not in rates.categories:
+        return float(rates.overall_rates[place])
+    return float(rates.category_rates[place, rates.categories.index(category)])
 
 
 def _softmax(weights: Mapping[str, float], temperature: float) -> dict[str, float]:

@@ -130,8 +130,8 @@ class Plan:
     `waves` are the experts in the order they are asked: the second wave only while the first has not decided.
     `quorum`: so many answers of the last wave are enough. `decided_at`: the posterior at which nobody more is waited
     for; None: everybody is heard. `p_correct`: per expert, what its vote counts by and a tie is broken by; `equal`: all
-    votes count the same. `synthesizers`: who may write one answer of several, the best first; `agreed_at`: the
-    posterior of the vote at which nobody has to.
+    votes count the same. `prices`: per expert, what hearing it must add to P(right) to be worth it. `synthesizers`: who
+    may write one answer of several, the best first; `agreed_at`: the posterior of the vote at which nobody has to.
     """
 
     waves: tuple[tuple[str, ...], ...]
@@ -142,6 +142,7 @@ class Plan:
     decided_at: float | None = None
     p_correct: Mapping[str, float] = field(default_factory=dict)
     equal: bool = False
+    prices: Mapping[str, float] = field(default_factory=dict)
     synthesizers: tuple[str, ...] = ()
     agreed_at: float | None = None
 

@@ -2,8 +2,8 @@
 
 Each vote weighs the log-odds of its expert's P(correct) against one of K wrong answers: with p = P(correct), a right
 expert names the right answer and a wrong one any of K others, so a vote multiplies the odds of its answer by
-p K / (1 - p) (naive Bayes; K is `alternatives`). The posterior spreads over the answers seen and those that nobody
-named. The winner's own text is returned unchanged.
+p K / (1 - p) (naive Bayes; K is `alternatives`). Where a jury was learned its weights stand in their place. The
+posterior spreads over the answers seen and those that nobody named. The winner's own text is returned unchanged.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from router.answers import comparable
+from router.jury import LEAST_WEIGHT, SURE, Jury
 from router.records import Answer, Ballot, Reply
 from router.values import MAX_SHORT_CHARS
 
-SURE = 0.98  # no P(correct) counts as more certain than this, nor as less than its counterpart
-LEAST_WEIGHT = 0.01  # agreement never speaks against an answer, however weak the expert
 EQUAL = 0.6  # P(correct) that equal votes weigh by: any above chance gives the majority
 MAX_READ_CHARS = 200_000
 Form = Literal["text", "json", "tools"]
@@ -33,17 +33,19 @@ class Camp:
     weight: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Electorate:
     """What votes count: P(correct) per expert (missing: 0), and among how many wrong answers wrong experts scatter.
 
-    `equal`: all votes weigh the same, a majority; P(correct) breaks its ties all the same.
+    `equal`: all votes weigh the same, a majority; P(correct) breaks its ties all the same. `jury`: learned weights, of
+    the experts that they were learned for.
     """
 
     p_correct: Mapping[str, float]
     alternatives: float
     form: Form = "text"
     equal: bool = False
+    jury: Jury | None = None
     _read: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
 
     def trust(self, expert: str) -> float:
@@ -53,8 +55,15 @@ class Electorate:
         """The replies of experts that are right more often than by chance among K wrong answers."""
         return tuple(reply for reply in replies if self.trust(reply.expert) > 1 / (1 + self.alternatives))
 
+    @cached_property
+    def _learned(self) -> Mapping[str, float]:
+        return {} if self.jury is None or self.equal else self.jury.weights(self.p_correct)
+
     def weight(self, expert: str) -> float:
         """Log-odds that one vote adds to its answer."""
+        learned = self._learned.get(expert)
+        if learned is not None:
+            return max(learned, LEAST_WEIGHT)
         p = EQUAL if self.equal else min(max(self.trust(expert), 1 - SURE), SURE)
         return max(math.log(p * self.alternatives / (1 - p)), LEAST_WEIGHT)
 
@@ -89,12 +98,23 @@ class Electorate:
 
     def posterior(self, camps: Sequence[Camp]) -> float:
         """P(the winner is right), in [0, 1]."""
-        if not camps or not camps[0].answer:
-            return 0.0
-        weights = [camp.weight for camp in camps if camp.answer]
-        most = max(weights)
-        unseen = max(self.alternatives + 1 - len(weights), 1.0) * math.exp(-most)
-        return math.exp(weights[0] - most) / (math.fsum(math.exp(w - most) for w in weights) + unseen)
+        named, _ = self.posteriors(camps)
+        return named[0] if named else 0.0
+
+    def posteriors(self, camps: Sequence[Camp]) -> tuple[tuple[float, ...], float]:
+        """P(it is right) of each answer named, the winner first; and that none of them is. They sum to 1."""
+        named = [camp for camp in camps if camp.answer]
+        if not named:
+            return (), 1.0
+        if self._learned and self.jury is not None:
+            unseen = self.jury.log_odds_nobody(len(named), sum(len(camp.replies) for camp in named))
+        else:
+            unseen = math.log(max(self.alternatives + 1 - len(named), 1.0))
+        most = max(unseen, *(camp.weight for camp in named))
+        odds = [math.exp(camp.weight - most) for camp in named]
+        rest = math.exp(unseen - most)
+        total = math.fsum(odds) + rest
+        return tuple(odd / total for odd in odds), rest / total
 
     def settled(self, camps: Sequence[Camp], outstanding: Iterable[str]) -> bool:
         """Whether no vote of those still to come could make another answer win."""

@@ -9,6 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from experts.spec import Expert
+from router.profiles import Profile
+from router.rates import Predicted, Rates, vector
 from router.records import (
     Candidate,
     CategoryScores,
@@ -130,3 +132,11 @@ def decision(**fields: Any) -> Decision:
         "overhead_s": 0.002,
     }
     return Decision(**(known | fields))
+
+
+def predicted(
+    profiles: Mapping[str, Profile], scores: CategoryScores, skills: SkillScores, strength: float
+) -> tuple[Rates, Predicted]:
+    """The rates of some profiles, and what they predict of one question."""
+    rates = Rates.of(profiles, strength)
+    return rates, rates.predict(vector(rates.categories, scores.probabilities), vector(rates.skills, skills.weights))

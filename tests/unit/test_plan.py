@@ -61,6 +61,7 @@ def test_up_to_max_experts_that_are_not_hopeless_vote() -> None:
         reason="convened",
         decided_at=0.98,
         p_correct={"ada": 0.6, "bob": 0.5, "cy": 0.4, "dan": 0.1},
+        prices=dict.fromkeys(("ada", "bob", "cy", "dan"), 0.002),
     )
 
 

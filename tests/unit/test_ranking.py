@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from router.config import Recruitment
 from router.profiles import Count, Profile, Profiles
 from router.ranking import ranked, symbolic_weights
+from router.rates import Rates
 from router.records import Candidate, CategoryScores, SkillScores
 from router.recruit import candidates
-from tests.unit.make import candidate, categories
+from tests.unit.make import candidate, categories, predicted
 
 MATH = categories({"math": 0.9, "text": 0.1})
 SUMS = SkillScores({"sums": 1.0})
@@ -38,6 +39,7 @@ def profile(sums: int, math: int, overall: int) -> Profile:
 
 
 POOL = Profiles(experts={"ada": profile(9, 12, 20), "bob": profile(5, 16, 24), "cy": profile(6, 10, 30)})
+RATES = Rates.of(POOL.experts, 1e-9)
 EXPERTS = [candidate("ada", 0.8), candidate("bob", 0.6), candidate("cy", 0.7)]
 
 
@@ -45,7 +47,7 @@ def order(
     method: Recruitment, experts: Sequence[Candidate] = EXPERTS, seed: str = "req", category: str = "math"
 ) -> list[str]:
     """The experts' names as ranked."""
-    found = ranked(experts, method, POOL, category, strength=1e-9, seed=seed)
+    found = ranked(experts, method, RATES, category, seed=seed)
     return [c.expert for c in found]
 
 
@@ -54,17 +56,17 @@ def weights(
 ) -> dict[str, float]:
     """Symbolic-MoE's weights of the pool's experts (and of `more`), from what stage 2b says of them."""
     names = (*pool.experts, *more)
+    rates, known = predicted(pool.experts, scores, skills, strength)
     found = candidates(
         names,
         pool,
-        scores,
-        skills,
-        strength=strength,
+        rates,
+        known,
         usd_per_token=dict.fromkeys(names, (0.0, 0.0)),
         prompt_tokens=1,
         excluded={},
     )
-    return symbolic_weights(found, pool)
+    return symbolic_weights(found, rates)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_an_unmeasured_expert_weighs_nothing() -> None:
 def test_sampling_follows_the_scores() -> None:
     """Over many requests an expert comes first as often as its softmax score says (within 3 standard errors)."""
     firsts = Counter(order("symbolic", seed=str(i))[0] for i in range(4000))
-    found = ranked(EXPERTS, "symbolic", POOL, "math", strength=1e-9, seed="0")
+    found = ranked(EXPERTS, "symbolic", RATES, "math", seed="0")
     assert sum(c.score for c in found) == pytest.approx(1.0)
     for c in found:
         error = 3 * (c.score * (1 - c.score) / 4000) ** 0.5 + 1e-3
@@ -147,7 +149,7 @@ def test_chance_is_the_request_s_own() -> None:
 def test_everybody_is_ranked_once_and_the_excluded_come_last(method: Recruitment, seed: str, out: set[str]) -> None:
     """No method samples with replacement, loses an expert, or prefers one that must not be asked."""
     experts = [candidate(name, excluded="down" if name in out else None) for name in "abc"]
-    found = ranked(experts, method, Profiles(), "math", strength=8, seed=seed)
+    found = ranked(experts, method, Rates.of({}, 8.0), "math", seed=seed)
     assert sorted(c.expert for c in found) == ["a", "b", "c"]
     assert [c.excluded is not None for c in found] == sorted(c.excluded is not None for c in found)
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.profiles import UNMEASURED_OUTPUT_TOKENS, Count, Profile, Profiles
-from router.records import Candidate, SkillScores
-from router.recruit import candidates, pool_mean, predict
-from tests.unit.make import categories
+from router.rates import LEVELS, Rates
+from router.records import Candidate, CategoryScores, SkillScores
+from router.recruit import candidates
+from tests.unit.make import categories, predicted
 
 MATH = categories({"math": 0.8, "text": 0.2})
 NO_SKILLS = SkillScores({})
@@ -39,14 +40,18 @@ def profile(overall: tuple[int, int], **more: dict[str, tuple[int, int]]) -> Pro
     return Profile(**versions, **counts, overall=overall_count, output_tokens=128 * overall[1])
 
 
+def predict(known: Profile, scores: CategoryScores, skills: SkillScores, strength: float) -> tuple[float, int, str]:
+    """P(right), observations and evidence of a pool of one."""
+    _, found = predicted({"ada": known}, scores, skills, strength)
+    return float(found.p[0, 0]), int(found.observations[0, 0]), LEVELS[found.level[0, 0]]
+
+
 def recruited(profiles: dict[str, Profile], *experts: str, **excluded: str) -> tuple[Candidate, ...]:
     """Candidates for a question of known category and unknown skill, at 1e-6 and 2e-6 dollars a token."""
     return candidates(
         experts,
         Profiles(experts=profiles),
-        MATH,
-        NO_SKILLS,
-        strength=10.0,
+        *predicted(profiles, MATH, NO_SKILLS, 10.0),
         usd_per_token=dict.fromkeys(experts, (1e-6, 2e-6)),
         prompt_tokens=100,
         excluded=excluded,
@@ -56,38 +61,37 @@ def recruited(profiles: dict[str, Profile], *experts: str, **excluded: str) -> t
 def test_each_level_leans_on_the_one_above_it() -> None:
     """Without skills the categories decide, weighted by their probabilities; by hand, at strength 10.
 
-    overall: (8 + 10 · 0.5) / 20 = 0.65; math: (6 + 10 · 0.65) / 16 = 0.78125; text: not asked, so 0.65;
-    together 0.8 · 0.78125 + 0.2 · 0.65 = 0.755.
+    the pool: (8 + 1) / (10 + 2) = 0.75; overall: (8 + 10 · 0.75) / 20 = 0.775; math: (6 + 10 · 0.775) / 16 = 0.859375;
+    text: not asked, so 0.775; together 0.8 · 0.859375 + 0.2 · 0.775 = 0.8425.
     """
-    p, observations, evidence = predict(profile((8, 10), categories={"math": (6, 6)}), 0.5, MATH, NO_SKILLS, 10.0)
-    assert p == pytest.approx(0.755)
+    p, observations, evidence = predict(profile((8, 10), categories={"math": (6, 6)}), MATH, NO_SKILLS, 10.0)
+    assert p == pytest.approx(0.8425)
     assert (observations, evidence) == (6, "category")
 
 
 def test_known_skills_decide() -> None:
     """With skills, each leans on the category's rate; by hand, at strength 10.
 
-    sums: (3 + 10 · 0.755) / 14; words: not asked, so 0.755; the observations are those of the skills.
+    sums: (3 + 10 · 0.8425) / 14; words: not asked, so 0.8425; the observations are those of the skills.
     """
     known = profile((8, 10), categories={"math": (6, 6)}, skills={"sums": (3, 4)})
-    p, observations, evidence = predict(known, 0.5, MATH, SkillScores({"sums": 0.75, "words": 0.25}), 10.0)
-    assert p == pytest.approx(0.75 * 10.55 / 14 + 0.25 * 0.755)
+    p, observations, evidence = predict(known, MATH, SkillScores({"sums": 0.75, "words": 0.25}), 10.0)
+    assert p == pytest.approx(0.75 * 11.425 / 14 + 0.25 * 0.8425)
     assert (observations, evidence) == (4, "skill")
 
 
 def test_thin_profiles_stay_close_to_what_is_known_one_level_up() -> None:
     """One right answer of one moves less than ninety of a hundred."""
-    thin = predict(profile((1, 1)), 0.5, MATH, NO_SKILLS, 10.0).p
-    thick = predict(profile((90, 100)), 0.5, MATH, NO_SKILLS, 10.0).p
+    pool = {"thin": profile((1, 1)), "thick": profile((90, 100)), "other": profile((9, 100))}
+    _, found = predicted(pool, MATH, NO_SKILLS, 10.0)
+    thin, thick, _ = found.p[0]
     assert 0.5 < thin < thick < 0.9
 
 
 def test_the_pool_mean_counts_answers_not_experts() -> None:
     """Share of all answers that were right; one half where nothing was measured."""
-    assert pool_mean(Profiles(experts={"a": profile((9, 10)), "b": profile((1, 30))})) == pytest.approx(
-        10 / 40, abs=0.05
-    )
-    assert pool_mean(Profiles()) == 0.5
+    assert Rates.of({"a": profile((9, 10)), "b": profile((1, 30))}, 8.0).mean == pytest.approx(10 / 40, abs=0.05)
+    assert Rates.of({}, 8.0).mean == 0.5
 
 
 def test_an_unprofiled_expert_is_visible() -> None:
@@ -126,9 +130,7 @@ def test_predicted_correctness_is_never_certain(
     found = candidates(
         "abc",
         Profiles(experts=profiles),
-        MATH,
-        skills,
-        strength=strength,
+        *predicted(profiles, MATH, skills, strength),
         usd_per_token=dict.fromkeys("abc", (0.0, 0.0)),
         prompt_tokens=1,
         excluded={},
@@ -137,9 +139,9 @@ def test_predicted_correctness_is_never_certain(
     assert all(0 < c.p_correct < 1 for c in found)
 
 
-@given(PROFILES, SKILLS, st.floats(0.1, 100), st.floats(0, 1), st.sampled_from(["math", "text", "sums", "words"]))
+@given(PROFILES, SKILLS, st.floats(0.1, 100), st.sampled_from(["math", "text", "sums", "words"]))
 def test_a_further_right_answer_never_lowers_the_prediction(
-    before: Profile, skills: SkillScores, strength: float, mean: float, where: str
+    before: Profile, skills: SkillScores, strength: float, where: str
 ) -> None:
     """Monotone in right answers: of an expert overall, in a category, in a skill."""
     after = before.model_copy(
@@ -149,6 +151,6 @@ def test_a_further_right_answer_never_lowers_the_prediction(
             "skills": {n: c.plus(True) if n == where else c for n, c in before.skills.items()},
         }
     )
-    low = predict(before, mean, MATH, skills, strength).p
-    high = predict(after, mean, MATH, skills, strength).p
+    low, *_ = predict(before, MATH, skills, strength)
+    high, *_ = predict(after, MATH, skills, strength)
     assert high >= low - 1e-12

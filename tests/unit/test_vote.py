@@ -15,9 +15,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from router.answers import comparable
+from router.jury import LEAST_WEIGHT, SURE
 from router.records import JsonObject, Reply
 from router.values import MAX_SHORT_CHARS
-from router.vote import LEAST_WEIGHT, SURE, Electorate, elected
+from router.vote import Electorate, elected
 from tests.unit.make import choice, reply
 
 EIGHTHS = st.integers(0, 8).map(lambda n: n / 8)  # sums of these are exact in any order

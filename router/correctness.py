@@ -1,0 +1,132 @@
+"""Stage 2b: P(right | question, expert): measured profiles, corrected by what questions like this one were like. Pure.
+
+Three views of a question are blended: the profiles' rates in its categories and skills (`router/rates.py`), a linear
+regression on its meaning (embedding) and one on its form (`router/surface.py`). How hard a question is for everybody
+and who is better at it than usual are blended apart: the first decides how many are convened, the second who. Both
+lean on each expert's overall rate as far as the views did not hold on questions that they were not fitted on: in a pool
+that one expert dominates nothing is left but its lead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from router.rates import Predicted, Rates, vector
+from router.records import CategoryScores, SkillScores
+from router.surface import surface
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+VIEWS = ("profile", "meaning", "form")
+LEAST, MOST = 0.01, 0.99  # no question is certain
+FORM_BOUND = 3.0  # standard deviations; beyond it a text is unlike those that were learned from
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """N questions as the views see them: embeddings [N, D], surfaces [N, F], categories [N, C] and skills [N, S] in the
+    order of the rates.
+    """
+
+    vectors: NDArray[np.float32]
+    surfaces: NDArray[np.float64]
+    categories: NDArray[np.float64]
+    skills: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        texts: Sequence[str],
+        vectors: NDArray[np.float32],
+        categories: Sequence[CategoryScores],
+        skills: Sequence[SkillScores],
+        category_names: Sequence[str],
+        skill_names: Sequence[str],
+    ) -> Reading:
+        """What both stages said of N questions, in the order of the given names."""
+        return cls(
+            vectors,
+            surface(texts),
+            np.concatenate([vector(category_names, scores.probabilities) for scores in categories]),
+            np.concatenate([vector(skill_names, scores.weights) for scores in skills]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """x -> (x - mean) @ weights + bias: mean [D], weights [D, E], bias [E]."""
+
+    mean: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def __call__(self, x: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray((x - self.mean) @ self.weights + self.bias)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blend:
+    """What was learned about E experts from their answers to calibration questions.
+
+    Attributes:
+        meaning, form: the regressions.
+        form_scale: [F], standard deviations of the surfaces.
+        base: [E], each expert's share of right answers.
+        difficulty, relative: [len(VIEWS)], how far each view moves the pool's mean, and an expert from the mean.
+    """
+
+    experts: tuple[str, ...]
+    meaning: Linear
+    form: Linear
+    form_scale: NDArray[np.float64]
+    base: NDArray[np.float64]
+    difficulty: NDArray[np.float64]
+    relative: NDArray[np.float64]
+
+    def predict(self, profile: NDArray[np.float64], reading: Reading) -> NDArray[np.float64]:
+        """[N, E]. `profile`: what the experts' profiles predict, [N, E]."""
+        form = self.form(scaled(reading.surfaces, self.form.mean, self.form_scale))
+        views = np.stack([profile, self.meaning(reading.vectors), form])
+        return blended(views, self.base, self.difficulty, self.relative)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correctness:
+    """What requests are routed by. Without a blend, the profiles alone."""
+
+    rates: Rates
+    blend: Blend | None = None
+
+    def predict(self, reading: Reading) -> Predicted:
+        """Of N questions and the rates' experts; whom the blend was not learned with keeps its profile's rate."""
+        found = self.rates.predict(reading.categories, reading.skills)
+        if self.blend is None:
+            return found
+        columns = [self.rates.experts.index(name) for name in self.blend.experts]
+        p = found.p.copy()
+        p[:, columns] = self.blend.predict(found.p[:, columns], reading)
+        return found._replace(p=p)
+
+
+def scaled(surfaces: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Surfaces with their deviation bounded: nothing is extrapolated from a text of a form never seen."""
+    return np.asarray(mean + np.clip((surfaces - mean) / scale, -FORM_BOUND, FORM_BOUND))
+
+
+def blended(
+    views: NDArray[np.float64],
+    base: NDArray[np.float64],
+    difficulty: NDArray[np.float64],
+    relative: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """[V, N, E] -> [N, E]: the pool's mean and the experts' distances from it, each moved from `base` by the views."""
+    moves = views - base
+    common = moves.mean(axis=2, keepdims=True)
+    mean = base.mean() + np.tensordot(difficulty, common, axes=1)
+    apart = base - base.mean() + np.tensordot(relative, moves - common, axes=1)
+    return np.asarray(np.clip(mean + apart, LEAST, MOST))

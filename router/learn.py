@@ -1,0 +1,152 @@
+"""Offline: who answered which calibration question how -> what experts are convened by (`Learned`).
+
+The order: read the questions by parts fitted without them, learn P(right) from that, votes from what it predicts, and
+when to stop from votes. Each figure in the report is of questions that the part was not fitted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from router.calibration import Calibration, Graded
+from router.classify import Classifier
+from router.correctness import VIEWS, Reading
+from router.fit import REGULARISATION, Labelled, centroids_of, labelled, splits_of, uncalibrated
+from router.fitted import Fitted
+from router.learn_correctness import Lesson, learn_correctness
+from router.learn_jury import learn_jury, votes
+from router.learn_stopping import learn_stopping
+from router.learned import Learned
+from router.questions import LabelledQuestion
+from router.rates import vector
+from router.records import CategoryScores, SkillScores
+from router.skills import Vocabulary, infer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from router.embed import Embedder
+
+FOLDS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answered:
+    """What E experts answered to N questions: `right` [N, E], 1 or 0; `answers` [N, E], the comparable cores."""
+
+    questions: Sequence[LabelledQuestion]
+    experts: tuple[str, ...]
+    right: NDArray[np.float64]
+    answers: NDArray[np.str_]
+
+
+def answered(calibration: Calibration, answers: Mapping[str, Mapping[str, Graded]]) -> Answered:
+    """What a measurement kept, as arrays: each question once.
+
+    Raises:
+        ValueError: answers of an earlier version, which did not keep what was said.
+    """
+    given = [[answers[name][key] for name in answers] for key in calibration.by_key]
+    if any(answer.said is None for row in given for answer in row):
+        raise ValueError("some answers were taken over from an earlier version, which did not keep what was said")
+    return Answered(
+        list(calibration.by_key.values()),
+        tuple(answers),
+        np.array([[float(answer.right) for answer in row] for row in given]),
+        np.array([[answer.said or "" for answer in row] for row in given]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's own, of `routing`: what is learned must be read as it is served."""
+
+    strength: float
+    skill_floor: float
+    max_skills: int
+    regularisation: float = REGULARISATION
+
+
+def learn(
+    given: Answered,
+    fitted: Fitted,
+    embed: Embedder,
+    settings: Settings,
+    seed: int = 0,
+    versions: Mapping[str, str] | None = None,
+) -> Learned:
+    """Args: versions: of what answered, by expert (`Profile.expert_version`).
+
+    Raises ValueError when there are too few questions or wordings to hold some out in every fold."""
+    data = labelled(given.questions, embed)
+    if len(set(data.groups.tolist())) < 2 * FOLDS:
+        raise ValueError(f"{len(set(data.groups.tolist()))} wordings are too few to learn from; {2 * FOLDS} are needed")
+    with threadpool_limits(1):  # as in `fit`
+        lesson = _lesson(given, data, fitted, settings, seed)
+        learned = learn_correctness(lesson, settings.strength)
+        ballots, p = votes(given.answers, given.right), learned.out_of_fold
+        jury = learn_jury(given.experts, ballots, p, seed)
+        stopping = learn_stopping(given.experts, ballots, p, lesson.folds, seed)
+    report = _report(lesson, p, learned.blend.base)
+    return Learned(embed.name, versions or {}, learned.blend, jury, stopping, report)
+
+
+def _lesson(given: Answered, data: Labelled, fitted: Fitted, settings: Settings, seed: int) -> Lesson:
+    folds = np.zeros(len(data.categories), dtype=np.int64)
+    names = tuple(sorted(set(data.categories.tolist())))
+    skill_names = tuple(sorted({skill for skills in data.skills for skill in skills}))
+    categories: list[CategoryScores | None] = [None] * len(folds)
+    skills: list[SkillScores | None] = [None] * len(folds)
+    for number, (train, test) in enumerate(splits_of(data, FOLDS, seed)):
+        folds[test] = number
+        known = data.only(train)
+        classifier = uncalibrated(known, fitted.classifier.temperature, regularisation=settings.regularisation)
+        vocabulary = Vocabulary(*centroids_of(known), fitted.vocabulary.name_vectors)
+        for row in test:
+            categories[row], skills[row] = read(data.vectors[row], classifier, vocabulary, settings)
+    reading = Reading.of(
+        [question.question for question in given.questions],
+        data.vectors,
+        [scores for scores in categories if scores is not None],
+        [scores for scores in skills if scores is not None],
+        names,
+        skill_names,
+    )
+    return Lesson(
+        given.experts,
+        names,
+        skill_names,
+        reading,
+        np.concatenate([vector(names, {category: 1.0}) for category in data.categories.tolist()]),
+        np.concatenate([vector(skill_names, dict.fromkeys(own, 1.0)) for own in data.skills]),
+        given.right,
+        folds,
+    )
+
+
+def read(
+    embedding: NDArray[np.float32], classifier: Classifier, vocabulary: Vocabulary, settings: Settings
+) -> tuple[CategoryScores, SkillScores]:
+    """What both stages say of a question, whether they would act on it or not."""
+    probabilities = classifier.probabilities(embedding)
+    scores = dict(zip(classifier.labels, probabilities.tolist(), strict=True))
+    skills = infer(vocabulary, vocabulary.cosines(embedding), settings.skill_floor, settings.max_skills)
+    return CategoryScores(scores, classifier.labels[int(probabilities.argmax())], True), skills
+
+
+def _report(lesson: Lesson, p: NDArray[np.float64], base: NDArray[np.float64]) -> dict[str, Any]:
+    every = np.arange(len(p))
+    best = int(base.argmax())
+    return {
+        "questions": len(p),
+        "views": list(VIEWS),
+        "brier": round(float(np.square(p - lesson.right).mean()), 4),
+        "brier_of_base_rates": round(float(np.square(base - lesson.right).mean()), 4),
+        "best_single": round(float(lesson.right[:, best].mean()), 4),
+        "chosen": round(float(lesson.right[every, p.argmax(axis=1)].mean()), 4),
+    }

@@ -1,0 +1,159 @@
+"""P(right) of a question: how views are read, blended and bounded; by hand on tiny arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from router.correctness import FORM_BOUND, LEAST, MOST, VIEWS, Blend, Correctness, Linear, Reading, blended, scaled
+from router.rates import Rates
+from router.records import SkillScores
+from router.surface import FEATURES, surface
+from tests.unit.make import categories
+
+NO_SHARE = np.zeros(len(VIEWS))
+NO_FORM = Linear(np.zeros(len(FEATURES)), np.zeros((len(FEATURES), 2)), np.zeros(2))
+UNIT = st.floats(0, 1)
+
+
+def column(*numbers: float) -> NDArray[np.float64]:
+    """An array of what is written out."""
+    return np.array(numbers, dtype=np.float64)
+
+
+def blend(experts: tuple[str, ...] = ("ada", "bob"), **fields: NDArray[np.float64]) -> Blend:
+    """Of two experts, ada right on 0.6 and bob on 0.4: bob is better where the second number of a vector is large.
+
+    At (0, 1) the view of the meaning says 0.6 - 0.3 = 0.3 of ada and 0.4 + 0.3 = 0.7 of bob.
+    """
+    shares = {"difficulty": NO_SHARE, "relative": column(0, 1, 0)} | fields
+    meaning = Linear(column(0, 0), np.array([[0, 0], [-0.3, 0.3]], dtype=np.float64), column(0.6, 0.4))
+    return Blend(experts, meaning, NO_FORM, np.ones(len(FEATURES)), column(0.6, 0.4), **shares)
+
+
+def reading(*vectors: tuple[float, float]) -> Reading:
+    """Questions of no known category or skill, and of no words."""
+    nothing = np.zeros((len(vectors), 0))
+    return Reading(np.array(vectors, dtype=np.float32), np.zeros((len(vectors), len(FEATURES))), nothing, nothing)
+
+
+def rates(*experts: str) -> Rates:
+    """Of experts that were right on three of four questions each; prior of four more: (3 + 4 mean) / 8."""
+    none = np.zeros((len(experts), 0))
+    overall = np.full(len(experts), 3.0), np.full(len(experts), 4.0)
+    return Rates(experts, (), (), overall, (none, none), (none, none), 4.0)
+
+
+def test_questions_are_read_in_the_order_of_the_names() -> None:
+    """Probabilities and weights in their columns; what is not named is left out, what has no weight is 0."""
+    found = Reading.of(
+        ["one, two", "three"],
+        np.eye(2, dtype=np.float32),
+        [categories({"math": 0.75, "text": 0.25}), categories({"law": 1.0})],
+        [SkillScores({}), SkillScores({"words": 0.5, "sums": 0.25})],
+        ("law", "math"),
+        ("sums", "words"),
+    )
+    np.testing.assert_array_equal(found.categories, [[0, 0.75], [1, 0]])
+    np.testing.assert_array_equal(found.skills, [[0, 0], [0.25, 0.5]])
+    np.testing.assert_array_equal(found.surfaces, surface(["one, two", "three"]))
+
+
+def test_a_line_by_hand() -> None:
+    """(x - mean) @ weights + bias: (3 - 1) * 2 + 0.5 and (3 - 1) * -1 - 0.5."""
+    line = Linear(column(1.0), np.array([[2.0, -1.0]]), column(0.5, -0.5))
+    np.testing.assert_array_equal(line(np.array([[3.0], [1.0]])), [[4.5, -2.5], [0.5, -0.5]])
+
+
+def test_no_form_is_extrapolated() -> None:
+    """Within three standard deviations a surface stays what it is; beyond, a text counts like one at three of them."""
+    found = scaled(column(2.0, 4.0, 400.0, -400.0), column(2.0), column(2.0))
+    np.testing.assert_array_equal(found, [2.0, 4.0, 2 + 2 * FORM_BOUND, 2 - 2 * FORM_BOUND])
+
+
+def test_difficulty_and_lead_are_blended_apart() -> None:
+    """By hand: one view says 0.9 and 0.3 where 0.6 and 0.4 are usual, so +0.3 and -0.1: +0.1 for both, 0.2 apart.
+
+    Half of the common move and a quarter of the distance: 0.6 + 0.05 + 0.05 and 0.4 + 0.05 - 0.05.
+    """
+    views = np.array([[[0.9, 0.3]]])
+    np.testing.assert_allclose(blended(views, column(0.6, 0.4), column(0.5), column(0.25)), [[0.7, 0.4]])
+
+
+def test_views_that_never_helped_move_nobody() -> None:
+    """With no shares the base rates are left, whatever the views say."""
+    views = np.array([[[0.9, 0.1]], [[0.2, 0.8]], [[5.0, -5.0]]])
+    np.testing.assert_allclose(blended(views, column(0.6, 0.4), NO_SHARE, NO_SHARE), [[0.6, 0.4]])
+
+
+def test_a_view_that_is_believed_entirely_is_what_is_predicted() -> None:
+    """With both of its shares 1 and those of the others 0."""
+    views = np.array([[[0.9, 0.1]], [[0.2, 0.8]], [[0.5, 0.4]]])
+    np.testing.assert_allclose(blended(views, column(0.6, 0.4), column(0, 1, 0), column(0, 1, 0)), [[0.2, 0.8]])
+
+
+@given(arrays(np.float64, (3, 2, 4), elements=st.floats(-9, 9)), arrays(np.float64, 4, elements=UNIT), st.data())
+def test_no_prediction_is_certain(views: NDArray[np.float64], base: NDArray[np.float64], data: st.DataObject) -> None:
+    """Whatever the views say and however far they are believed."""
+    difficulty, relative = (data.draw(arrays(np.float64, 3, elements=st.floats(0, 3))) for _ in range(2))
+    found = blended(views, base, difficulty, relative)
+    assert found.shape == (2, 4)
+    assert (found >= LEAST).all()
+    assert (found <= MOST).all()
+
+
+@given(arrays(np.float64, (3, 1, 4), elements=UNIT), st.permutations(range(4)))
+def test_no_expert_is_favoured_by_its_place(views: NDArray[np.float64], order: list[int]) -> None:
+    """Experts in another order get their own predictions."""
+    base, shares = column(0.2, 0.4, 0.6, 0.8), column(0.2, 0.5, 0.1)
+    straight = blended(views, base, shares, shares)
+    np.testing.assert_allclose(blended(views[:, :, order], base[order], shares, shares), straight[:, order])
+
+
+def test_the_meaning_of_a_question_tells_experts_apart() -> None:
+    """At (0, 1) bob is better by as much as ada is where nothing speaks for him: the mean stays 0.5."""
+    p = blend().predict(np.full((2, 2), 0.5), reading((0, 0), (0, 1)))
+    np.testing.assert_allclose(p, [[0.6, 0.4], [0.3, 0.7]], atol=1e-6)
+
+
+def test_the_form_of_a_question_is_a_view() -> None:
+    """Its regression sees the bounded surface: ten standard deviations more commas move ada by three times 0.1."""
+    form = Linear(np.zeros(len(FEATURES)), np.zeros((len(FEATURES), 2)), column(0.6, 0.4))
+    form.weights[FEATURES.index("commas")] = 0.1 / 0.01, -0.1 / 0.01
+    scale = np.full(len(FEATURES), 0.01)
+    seen = reading((0, 0))
+    seen.surfaces[0, FEATURES.index("commas")] = 0.1
+    seer = Blend(("ada", "bob"), blend().meaning, form, scale, column(0.6, 0.4), NO_SHARE, column(0, 0, 1))
+    np.testing.assert_allclose(seer.predict(np.full((1, 2), 0.5), seen), [[0.9, 0.1]])
+
+
+def test_without_a_blend_profiles_speak_alone() -> None:
+    """Rates, observations and levels as they are measured."""
+    known, asked = rates("ada", "bob"), reading((0, 1))
+    found, plain = Correctness(known).predict(asked), known.predict(asked.categories, asked.skills)
+    for one, other in zip(found, plain, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_whom_the_blend_was_not_learned_with_keeps_its_profile_s_rate() -> None:
+    """The blend's columns go to its experts by name; the newcomer has (3 + 4 * 10 / 14) / 8. Counts do not change."""
+    known, asked = rates("bob", "new", "ada"), reading((0, 1), (0, 0))
+    found = Correctness(known, blend()).predict(asked)
+    newcomer = (3 + 4 * 10 / 14) / 8
+    np.testing.assert_allclose(found.p, [[0.7, newcomer, 0.3], [0.4, newcomer, 0.6]], atol=1e-6)
+    plain = known.predict(asked.categories, asked.skills)
+    assert plain.p == pytest.approx(np.full((2, 3), newcomer))
+    np.testing.assert_array_equal(found.observations, plain.observations)
+    np.testing.assert_array_equal(found.level, plain.level)
+
+
+def test_profiles_are_the_first_view() -> None:
+    """Believed entirely, what was measured is what is predicted."""
+    known = rates("ada", "bob")
+    first = column(1, 0, 0)
+    found = Correctness(known, blend(difficulty=first, relative=first)).predict(reading((0, 1)))
+    assert found.p == pytest.approx(known.predict(np.zeros((1, 0)), np.zeros((1, 0))).p)
