@@ -47,6 +47,8 @@ def assign(  # noqa: PLR0913  # one argument for each option of the command
     from router.assign import pareto as front_of
     from router.profiles import Profiles
 
+    if plot and not plot.suffix:
+        plot = plot.with_suffix(".png")  # as matplotlib would write it
     if plot and find_spec("matplotlib") is None:  # said before solving
         fail("--plot: pictures need matplotlib, a development tool: pip install 'symposium[dev]'")
     if sizes is None and (budget is not None or pareto or plot):
@@ -120,6 +122,8 @@ def _sizes(file: Path, experts: Sequence[str]) -> dict[str, float]:
         rows = csv.DictReader(lines)
         for row in rows:
             try:
+                if None in row:  # more values than columns: a decimal comma
+                    raise ValueError
                 name, size = row["expert"].strip(), float(row["parameters_b"])
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise ValueError(f"{file}, line {rows.line_num}: not expert,parameters_b and two values") from None

@@ -60,6 +60,8 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
     from router.evaluation_report import BEST_SINGLE, ORACLE, report, table
     from router.outcomes import read
 
+    if plot and not plot.suffix:
+        plot = plot.with_suffix(".png")  # as matplotlib would write it
     try:
         if plot:
             need_matplotlib()  # before an hour's work rather than after it

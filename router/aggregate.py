@@ -78,7 +78,7 @@ class Vote:
         return _go_on(standing, enough=self.decided(standing), quorum=self.quorum)
 
     def decided(self, standing: Standing) -> bool:
-        """Probably enough right, beyond the reach of all who are still to answer, or not worth asking them."""
+        """Probably enough right, beyond the reach of all who are still to answer, or not worth asking the next ones."""
         if self.decided_at is None or not standing.replies:
             return False
         camps = self.electorate.camps(standing.replies)
@@ -86,7 +86,10 @@ class Vote:
         if self.sure(camps) or not awaited:
             return self.sure(camps)
         heaviest = [max((name, *self.spares), key=self.electorate.weight) for name in awaited]
-        return self.electorate.settled(camps, heaviest) or self._no_gain(camps, len(standing.replies), awaited)
+        if self.electorate.settled(camps, heaviest):
+            return True
+        # It was learned of votes that the most promising began: who merely answered first of several says nothing.
+        return not standing.running and self._no_gain(camps, len(standing.replies), awaited)
 
     def _no_gain(self, camps: Sequence[Camp], heard: int, awaited: Sequence[str]) -> bool:
         """Whether those awaited are expected to add less to P(right) than hearing them costs."""

@@ -6,7 +6,10 @@ aggregate, learned votes and stopping. Baselines are next to them, always.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,14 +24,13 @@ from router.baselines import (
     majority,
 )  # fmt: skip
 from router.config import Policy
-from router.evaluation import World, world
+from router.evaluation import Embedded, World, world
 from router.evaluation_report import BEST_SINGLE, ORACLE, SINGLE_MODELS, Kind, Result
 from router.learn_stopping import PRICES
 from router.outcomes import Outcomes
 from router.plan import plan
 from router.ranking import ranked
 from router.records import Needs, Query
-from router.recruit import candidates
 from router.replay import replay
 
 if TYPE_CHECKING:
@@ -90,19 +92,9 @@ def _served(policy: Policy, *, learned: bool = True) -> Callable[[World], Choice
         places = {name: place for place, name in enumerate(experts)}
         general = experts[world_of.best]
         right, calls, usd = (np.zeros(len(asked)) for _ in range(3))
-        for row in range(len(asked)):
-            found = candidates(
-                experts,
-                world_of.profiles,
-                world_of.rates,
-                world_of.predicted,
-                usd_per_token=world_of.usd,
-                prompt_tokens=0,
-                excluded={},
-                row=row,
-            )
+        for row, found in enumerate(world_of.candidates):
             category = world_of.categories[row]
-            found = ranked(
+            order = ranked(
                 found,
                 policy.recruit,
                 world_of.rates,
@@ -110,7 +102,7 @@ def _served(policy: Policy, *, learned: bool = True) -> Callable[[World], Choice
                 seed=f"{world_of.seed} {asked.ids[row]}",
                 usd_per_right=policy.usd_per_right,
             )
-            chosen = plan(policy, found, category, QUERY, general)
+            chosen = plan(policy, order, category, QUERY, general)
             assert chosen is not None, "nobody is excluded"
             if chosen.aggregator == "single":
                 expert, called = chosen.experts[0], chosen.experts[:1]
@@ -175,6 +167,7 @@ POLICIES: Mapping[str, Contender] = {
     **{f"sequential, gain {price:g}": _sequential(price) for price in PRICES},
     **{f"worth {1000 * usd:g} USD per 1,000": _worth(usd) for usd in WORTH_USD},
 }
+Job = tuple[Outcomes, tuple["NDArray[np.int64]", "NDArray[np.int64]"], Embedded, int, list[str]]
 ALWAYS = tuple(name for name, contender in POLICIES.items() if contender.kind == "baseline")
 
 
@@ -193,23 +186,48 @@ def evaluate(
         splits: rows to learn from and rows to be judged on, each of `outcomes`.
         policies: of POLICIES; the baselines are judged besides. None: all.
         on_step: told what is being done.
+
+    Raises:
+        ValueError: a policy is asked for that needs recorded answers, and there are none; an expert is called like a
+            policy; there is too little to learn from.
     """
+    if both := sorted(POLICIES.keys() & set(outcomes.experts)):
+        raise ValueError(f"'{both[0]}' is a policy's name; rename the model")
+    if outcomes.answers is None and (votes := [n for n in policies or () if POLICIES[n].votes]):
+        raise ValueError(f"policy '{votes[0]}' compares answers, and the outcomes have no column `pred`")
     wanted = [name for name in POLICIES if policies is None or name in policies or name in ALWAYS]
     wanted = [name for name in wanted if outcomes.answers is not None or not POLICIES[name].votes]
+    embedded = Embedded.of(outcomes.texts, embed)
+    rows = [row for _, test in splits for row in test.tolist()]
     found: dict[str, list[Choice]] = {name: [] for name in [*outcomes.experts, *wanted]}
-    rows: list[int] = []
-    for number, split in enumerate(splits, 1):
-        of = f" ({number} of {len(splits)})" if len(splits) > 1 else ""
-        on_step(f"learning{of}")
-        made = world(outcomes, split, embed, seed + number - 1)
-        rows += split[1].tolist()
-        for column, name in enumerate(outcomes.experts):
-            found[name].append(Choice(made.asked.right[:, column], np.ones(len(made.asked)), made.asked.usd[:, column]))
-        for name in wanted:
-            on_step(f"{name}{of}")
-            found[name].append(POLICIES[name].choose(made))
+    jobs = [(outcomes, split, embedded, seed + number, wanted) for number, split in enumerate(splits)]
+    on_step(f"judging {len(jobs)} parts" if len(jobs) > 1 else "judging")
+    for judged in _each(jobs):
+        for name, choice in judged.items():
+            found[name].append(choice)
     singles = [_result(name, "baseline", found[name], SINGLE_MODELS) for name in outcomes.experts]
     return singles + [_result(name, POLICIES[name].kind, found[name], POLICIES[name].curve) for name in wanted], rows
+
+
+def _each(jobs: Sequence[Job]) -> Iterator[dict[str, Choice]]:
+    """In order; several at once where there are several, and cores for them. What is done does not depend on it."""
+    if len(jobs) == 1:
+        yield _judged(jobs[0])
+        return
+    fresh = get_context("spawn")  # forking a process whose libraries have threads can hang
+    with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1), mp_context=fresh) as pool:
+        yield from pool.map(_judged, jobs)
+
+
+def _judged(job: Job) -> dict[str, Choice]:
+    """What each expert alone and each policy wanted came to on the test part of one split."""
+    outcomes, split, embedded, seed, wanted = job
+    made = world(outcomes, split, embedded, seed)
+    asked, ones = made.asked, np.ones(len(made.asked))
+    alone = {
+        name: Choice(asked.right[:, column], ones, asked.usd[:, column]) for column, name in enumerate(asked.experts)
+    }
+    return alone | {name: POLICIES[name].choose(made) for name in wanted}
 
 
 def _result(name: str, kind: Kind, parts: Sequence[Choice], curve: str | None) -> Result:

@@ -24,7 +24,8 @@ from router.outcomes import Outcomes
 from router.profiles import Count, Profile, Profiles
 from router.questions import LabelledQuestion
 from router.rates import Predicted, Rates
-from router.records import CategoryScores, Reply, SkillScores, Usage
+from router.records import Candidate, CategoryScores, Reply, SkillScores, Usage
+from router.recruit import candidates
 from router.skills import Vocabulary
 
 if TYPE_CHECKING:
@@ -34,8 +35,27 @@ if TYPE_CHECKING:
 
 TOPICS = 40  # induced skills
 CALIBRATION_FOLDS = 3
+LEAST_QUESTIONS = 20
 SETTINGS = Settings(strength=20.0, skill_floor=-1.0, max_skills=3, regularisation=10.0)
 MIN_CONFIDENCE = 0.5  # the configuration's own default
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """Embeddings of texts that were asked for before: an embedder without its model."""
+
+    name: str
+    vectors: NDArray[np.float32]
+    rows: Mapping[str, int]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], embed: Embedder) -> Embedded:
+        """Each text once."""
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        return cls(embed.name, embed(list(rows)), rows)
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.vectors[[self.rows[text] for text in texts]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +93,23 @@ class World:
         return {name: (0.0, float(cost)) for name, cost in zip(self.asked.experts, mean, strict=True)}
 
     @cached_property
+    def candidates(self) -> Sequence[tuple[Candidate, ...]]:
+        """What is known of each expert on each test question."""
+        return [
+            candidates(
+                self.asked.experts,
+                self.profiles,
+                self.rates,
+                self.predicted,
+                usd_per_token=self.usd,
+                prompt_tokens=0,
+                excluded={},
+                row=row,
+            )
+            for row in range(len(self.asked))
+        ]
+
+    @cached_property
     def replies(self) -> Sequence[Mapping[str, Reply]]:
         """What each expert says to each test question."""
         answers = self.asked.answers
@@ -86,6 +123,10 @@ class World:
 def world(outcomes: Outcomes, split: tuple[NDArray[np.int64], NDArray[np.int64]], embed: Embedder, seed: int) -> World:
     """Everything that is fitted is fitted on the training rows alone."""
     known, asked = outcomes.only(split[0]), outcomes.only(split[1])
+    if len(set(known.categories)) < 2:
+        raise ValueError(f"all questions to learn from are of category '{known.categories[0]}'; two are needed")
+    if len(known) < LEAST_QUESTIONS:
+        raise ValueError(f"{len(known)} questions are too few to learn from; {LEAST_QUESTIONS} are needed")
     with threadpool_limits(1):  # as in `fit`
         questions = _with_topics(known, embed, seed)
         data = labelled(questions, embed)
@@ -104,7 +145,7 @@ def world(outcomes: Outcomes, split: tuple[NDArray[np.int64], NDArray[np.int64]]
 
 def _with_topics(known: Outcomes, embed: Embedder, seed: int) -> list[LabelledQuestion]:
     vectors = embed(list(known.texts))
-    found = KMeans(min(TOPICS, len(known)), n_init=1, random_state=seed).fit_predict(vectors)
+    found = KMeans(min(TOPICS, len(set(known.texts))), n_init=1, random_state=seed).fit_predict(vectors)
     return [
         LabelledQuestion(question=text, category=category, skills=(f"topic_{topic:02}",), group=group)
         for text, category, topic, group in zip(known.texts, known.categories, found, known.groups, strict=True)

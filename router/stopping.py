@@ -50,7 +50,7 @@ class Stopping:
     weights: NDArray[np.float64]
 
     def gain(self, heard: int, outlook: Outlook, price: float) -> NDArray[np.float64]:
-        """What going on is expected to add to P(right), less the price of the calls it takes: [N], in [-1, 1].
+        """What going on is expected to add to P(right), less the price of the calls it takes: [N], at most 1.
 
         Args:
             heard: answers so far, at least 1.
@@ -58,4 +58,5 @@ class Stopping:
         """
         nearest = int(np.abs(self.prices - price).argmin())
         row = self.weights[nearest, min(heard, self.weights.shape[1]) - 1]
-        return np.asarray(np.clip(features(outlook) @ row, -1.0, 1.0))
+        beyond = max(0.0, price - float(self.prices[-1]))  # dearer than anything learned for: at least so much worse
+        return np.asarray(np.clip(features(outlook) @ row, -1.0, 1.0) - beyond)

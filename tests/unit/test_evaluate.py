@@ -110,15 +110,17 @@ def test_more_worth_buys_more(found: Found) -> None:
 
 
 def test_folds_judge_every_question_once() -> None:
-    """Rows are those of the folds one after the other, and results are in their order."""
+    """Rows are those of the folds one after the other, each judged as it would be alone, by a seed of its own."""
     whole = outcomes()
-    cut = folds(whole, 3, 0)
-    found, rows = run(whole, cut, policies=["recruited-1"])
+    cut = folds(whole, 2, 0)
+    found, rows = run(whole, cut, policies=["sequential, gain 0"])
     assert rows == np.concatenate([test for _, test in cut]).tolist()
     assert sorted(rows) == list(range(240))
-    for column, name in enumerate(EXPERTS):
-        assert (found[name].right == whole.right[rows, column]).all()
-    assert all(len(result.right) == 240 for result in found.values())
+    parts = [run(whole, [part], policies=["sequential, gain 0"], seed=number)[0] for number, part in enumerate(cut)]
+    for name, result in found.items():
+        for what in ("right", "calls", "usd"):
+            alone = np.concatenate([getattr(part[name], what) for part in parts])
+            assert np.array_equal(getattr(result, what), alone), name
     assert run(whole)[1] == JUDGE.tolist()
 
 
@@ -170,16 +172,13 @@ def test_silence_is_judged_as_what_it_was() -> None:
     assert np.array_equal(found["fixed-3"].right, found[BEST_SINGLE].right)
 
 
-def test_steps_are_told() -> None:
-    """What is learned and judged, by name, and of which part."""
+def test_each_text_is_embedded_once() -> None:
+    """Before anything is judged; what is done is told."""
     steps: list[str] = []
-    cut = folds(outcomes(), 2, 0)
-    evaluate(outcomes(), cut, Words(), seed=0, policies=["recruited-1"], on_step=steps.append)
-    assert [step for step in steps if step.startswith(("learning", "recruited-1"))] == [
-        "learning (1 of 2)", "recruited-1 (1 of 2)", "learning (2 of 2)", "recruited-1 (2 of 2)",
-    ]  # fmt: skip
-    evaluate(outcomes(), [SPLIT], Words(), seed=0, policies=["recruited-1"], on_step=steps.append)
-    assert steps[-1] == "recruited-1"
+    words = Words()
+    evaluate(outcomes(), [SPLIT], words, seed=0, policies=["recruited-1"], on_step=steps.append)
+    assert sorted(words.seen) == sorted(outcomes().texts)
+    assert steps == ["judging"]
 
 
 def test_results_are_what_a_report_is_made_of(found: Found) -> None:

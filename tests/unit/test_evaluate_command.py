@@ -76,6 +76,11 @@ def sides(folder: Path, learn: range | list[int], judge: range | list[int]) -> t
     return "--train-ids", ids(folder, "train.txt", *learn), "--test-ids", ids(folder, "test.txt", *judge)
 
 
+def halves(folder: Path) -> tuple[str, ...]:
+    """Learned from 60 questions, judged on 60."""
+    return sides(folder, range(60), range(60, COUNT))
+
+
 def figures(result: Result) -> dict[str, Any]:
     """What was printed for programs."""
     assert result.exit_code == 0, result.output
@@ -101,16 +106,16 @@ def refused(result: Result, *words: str) -> None:
 def test_a_table_a_file_and_a_picture(tmp_path: Path) -> None:
     """The table on stdout, all figures in the file, and where they were written to."""
     report, picture = tmp_path / "deep" / "report.json", tmp_path / "deeper" / "report.png"
-    done = run(tmp_path, *FEW, "--folds", "2", "--json", str(report), "--plot", str(picture))
+    done = run(tmp_path, *FEW, *halves(tmp_path), "--json", str(report), "--plot", str(picture))
     assert done.exit_code == 0, done.output
-    assert f"{COUNT} test questions, {len(EXPERTS)} experts" in done.stdout
+    assert f"{COUNT - 60} test questions, {len(EXPERTS)} experts" in done.stdout
     for word in ("baselines", "policies", "curves", "best-single", "oracle", "recruited-1", "USD", *EXPERTS):
         assert word in done.stdout
     assert f"written to {report}\nwritten to {picture}" in done.stdout
     assert picture.read_bytes().startswith(PNG)
     found = json.loads(report.read_text(encoding="utf-8"))
     assert found.keys() == {"n_test", "pool", "policies", "curves"}
-    assert (found["n_test"], found["pool"]) == (COUNT, list(EXPERTS))
+    assert (found["n_test"], found["pool"]) == (COUNT - 60, list(EXPERTS))
     assert names(found) == [*EXPERTS, *(n for n in POLICIES if n in ALWAYS or n == "recruited-1")]
     for row in found["policies"]:
         assert row.keys() - {"curve", "note"} == FIGURES
@@ -123,7 +128,7 @@ def test_a_table_a_file_and_a_picture(tmp_path: Path) -> None:
 def test_what_is_printed_for_programs_is_what_is_written(tmp_path: Path) -> None:
     """JSON alone on stdout, and the same for the same seed."""
     report = tmp_path / "report.json"
-    options = (*FEW, "--folds", "2", "--as-json")
+    options = (*FEW, "--as-json", *halves(tmp_path))
     found = figures(run(tmp_path, *options, "--json", str(report)))
     assert found == json.loads(report.read_text(encoding="utf-8"))
     assert figures(run(tmp_path, *options)) == found
@@ -131,9 +136,9 @@ def test_what_is_printed_for_programs_is_what_is_written(tmp_path: Path) -> None
 
 
 def test_without_a_choice_all_policies_are_judged(tmp_path: Path, opened: list[str]) -> None:
-    """On five folds, with the embedder that is named."""
-    found = figures(run(tmp_path, "--as-json", "--embedder", "static"))
-    assert (names(found), found["n_test"]) == ([*EXPERTS, *POLICIES], COUNT)
+    """With the embedder that is named."""
+    found = figures(run(tmp_path, "--as-json", "--embedder", "static", *halves(tmp_path)))
+    assert (names(found), found["n_test"]) == ([*EXPERTS, *POLICIES], COUNT - 60)
     assert found["curves"].keys() == {"single models", "sequential, by calls", "sequential, by price"}
     assert opened == ["static"]
 
@@ -152,8 +157,15 @@ def test_without_a_choice_all_policies_are_judged(tmp_path: Path, opened: list[s
 )
 def test_policies_are_named_as_the_table_names_them(tmp_path: Path, wanted: str, expected: set[str]) -> None:
     """Commas between names and within."""
-    found = figures(run(tmp_path, "--policies", wanted, "--as-json", *sides(tmp_path, range(60), range(60, COUNT))))
+    found = figures(run(tmp_path, "--policies", wanted, "--as-json", *halves(tmp_path)))
     assert {row["name"] for row in found["policies"] if row["kind"] == "policy"} == expected
+
+
+def test_without_a_choice_there_are_five_folds() -> None:
+    """Each question is judged in one of them."""
+    splits, notes = command._splits(outcomes(COUNT), (None, None), None, 0)
+    assert (len(splits), notes) == (command.FOLDS, ())
+    assert sorted(row for _, judged in splits for row in judged) == list(range(COUNT))
 
 
 def test_every_policy_can_be_named() -> None:
@@ -180,14 +192,15 @@ def test_id_files_say_what_is_learned_and_judged(tmp_path: Path) -> None:
 def test_pool_and_filters_choose_rows(tmp_path: Path) -> None:
     """Only these experts, and only the rows that have the value."""
     rows = [row | {"judge": judge} for row in recorded() for judge in "xy"]
-    done = run(tmp_path, *FEW, "--folds", "2", "--as-json", "--pool", "dan, ada", "--where", "judge=x", rows=rows)
+    options = (*FEW, "--as-json", "--pool", "dan, ada", "--where", "judge=x")
+    done = run(tmp_path, *options, *halves(tmp_path), rows=rows)
     assert figures(done)["pool"] == ["dan", "ada"]
 
 
 def test_without_answers_nothing_is_voted_on(tmp_path: Path) -> None:
     """What needs them is not judged; costs that are none are called what they are."""
     rows = [{key: row[key] for key in ("question_id", "model", "correct")} for row in recorded()]
-    done = run(tmp_path, "--folds", "2", rows=rows)
+    done = run(tmp_path, *halves(tmp_path), rows=rows)
     assert done.exit_code == 0, done.output
     assert "recruited-1" in done.stdout
     assert "majority" not in done.stdout
@@ -221,7 +234,7 @@ def test_mistakes_end_in_one_line(tmp_path: Path, options: tuple[str, ...], word
 
 def test_mistaken_id_files_end_in_one_line(tmp_path: Path) -> None:
     """One without the other, ids on both sides or of no question, nothing left to judge, folds besides."""
-    both = sides(tmp_path, range(60), range(60, COUNT))
+    both = halves(tmp_path)
     refused(run(tmp_path, *both[:2]), "--train-ids and --test-ids go together")
     refused(run(tmp_path, *both[2:]), "--train-ids and --test-ids go together")
     refused(run(tmp_path, *both, "--folds", "2"), "--folds: the id files already say")
@@ -245,10 +258,14 @@ def test_mistaken_tables_end_in_one_line(tmp_path: Path) -> None:
     refused(run(tmp_path, "--questions", str(tmp_path / "models.csv")), "models.csv: not a parquet file")
 
 
-def test_too_little_to_learn_from_ends_in_one_line(tmp_path: Path) -> None:
-    """One category, or a handful of questions."""
-    refused(run(tmp_path, *sides(tmp_path, [0, 1], range(2, 9))), "")
-    refused(run(tmp_path, *sides(tmp_path, range(0, 60, 2), range(60, 90))), "")
+def test_too_little_to_learn_from_ends_without_a_trace(tmp_path: Path) -> None:
+    """Two questions, or one category: said on stderr, below how far the work had come."""
+    for learn in ([0, 1], range(0, 60, 2)):
+        done = run(tmp_path, *sides(tmp_path, learn, range(61, 90)))
+        assert done.exit_code == 1
+        assert isinstance(done.exception, SystemExit)
+        assert done.stdout == ""
+        assert done.stderr.splitlines()[-1].strip()
 
 
 @pytest.mark.parametrize("option", ["--json", "--plot"])
@@ -257,12 +274,19 @@ def test_what_was_judged_is_shown_though_a_file_cannot_be_written(tmp_path: Path
     (tmp_path / "taken.png").mkdir()
     files = [tmp_path / "taken.png", *([tmp_path / "report.nonsense"] if option == "--plot" else [])]
     for file in files:
-        done = run(tmp_path, *FEW, *sides(tmp_path, range(60), range(60, COUNT)), option, str(file))
+        done = run(tmp_path, *FEW, *halves(tmp_path), option, str(file))
         assert done.exit_code == 1
         assert isinstance(done.exception, SystemExit)
         assert "recruited-1" in done.stdout
         assert "written to" not in done.stdout
         assert file.suffix[1:] in done.stderr
+
+
+def test_a_picture_is_where_it_is_said_to_be(tmp_path: Path) -> None:
+    """A name without an ending gets one, and is named with it."""
+    done = run(tmp_path, *FEW, *halves(tmp_path), "--plot", str(tmp_path / "picture"))
+    assert f"written to {tmp_path / 'picture.png'}\n" in done.stdout
+    assert (tmp_path / "picture.png").read_bytes().startswith(PNG)
 
 
 def test_a_picture_that_cannot_be_drawn_is_said_before_the_work(

@@ -19,12 +19,6 @@ NAMES = ("ada", "bob", "cy")
 PARTS = st.floats(-3, 3)
 UNIT = st.floats(0, 1)
 VOTES = st.lists(st.sampled_from(["1", "2", "3", "x", ""]), min_size=1, max_size=4)
-JURIES = st.builds(
-    lambda bias, slope, shared, nobody: jury(bias, slope, shared, nobody),
-    *[st.lists(PARTS, min_size=3, max_size=3)] * 2,
-    PARTS,
-    st.lists(PARTS, min_size=NOBODY_FEATURES, max_size=NOBODY_FEATURES),
-)
 
 
 def jury(
@@ -35,6 +29,14 @@ def jury(
 ) -> Jury:
     """Of ada, bob and cy; by default everybody weighs its log-odds."""
     return Jury(NAMES, np.array(bias, float), np.array(slope, float), shared, np.array(nobody, float))
+
+
+JURIES = st.builds(
+    jury,
+    *[st.lists(PARTS, min_size=3, max_size=3)] * 2,
+    PARTS,
+    st.lists(PARTS, min_size=NOBODY_FEATURES, max_size=NOBODY_FEATURES),
+)
 
 
 def odds(p: float) -> float:
@@ -56,7 +58,7 @@ def test_log_odds_are_bounded() -> None:
 def test_what_speaks_for_nobody_by_hand() -> None:
     """One, the answers named, the experts heard, and the logarithm of one more than those."""
     found = nobody_features(np.array([0.0, 2.0]), np.array([0.0, 3.0]))
-    np.testing.assert_allclose(found, [[1, 0, 0, 0], [1, 2, 3, math.log(4)]])
+    np.testing.assert_allclose(found, np.array([[1, 0, 0, 0], [1, 2, 3, math.log(4)]]))
     assert jury(nobody=(0.5, 1, -2, 3)).log_odds_nobody(2, 3) == pytest.approx(0.5 + 2 - 6 + 3 * math.log(4))
 
 

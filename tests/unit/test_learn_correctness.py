@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from router.correctness import LEAST, MOST, VIEWS, Correctness, Reading
 from router.learn_correctness import Learned, Lesson, learn_correctness
@@ -16,6 +18,13 @@ from router.surface import FEATURES
 EXPERTS = ("ada", "bob", "cy")
 DIMENSIONS, STRENGTH = 6, 10.0
 FORM = FEATURES.index("digits")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As `learn` does: threads that wait for each other make so small a problem ten times slower."""
+    with threadpool_limits(1):
+        yield
 
 
 def lesson(p: NDArray[np.float64], vectors: NDArray[np.float32], surfaces: NDArray[np.float64], seed: int) -> Lesson:

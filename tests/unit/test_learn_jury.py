@@ -3,47 +3,60 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import check_grad
+from threadpoolctl import threadpool_limits
 
-from router.jury import NOBODY_FEATURES, Jury, log_odds
+from router.jury import NOBODY_FEATURES, Jury
 from router.learn_jury import NONE, Votes, _Likelihood, learn_jury, votes
 from router.vote import Electorate
 from tests.unit.make import reply
 
 EXPERTS = ("ada", "bob", "cy")
 WRONG = 3  # answers that the wrong ones scatter over
-P = 0.7
 
 
-def answered(count: int, seed: int) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
-    """ada and bob say the same, word for word; cy thinks for itself. All are right on 0.7 of the questions."""
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As `learn` does: threads that wait for each other make so small a problem ten times slower."""
+    with threadpool_limits(1):
+        yield
+
+
+def answered(count: int, seed: int) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]:
+    """Answers, who is right and P(right). ada and bob say the same, word for word; cy thinks for itself."""
     rng = np.random.default_rng(seed)
-    right = rng.random((count, 2)) < P
-    codes = np.where(right, 0, rng.integers(1, WRONG + 1, right.shape))[:, [0, 0, 1]]
-    return codes.astype(np.str_), (codes == 0).astype(np.float64)
+    p = rng.uniform(0.35, 0.95, (count, 2))
+    codes = np.where(rng.random(p.shape) < p, 0, rng.integers(1, WRONG + 1, p.shape))[:, [0, 0, 1]]
+    shaken = p[:, [0, 0, 1]] + rng.uniform(-0.01, 0.01, codes.shape)  # either of the copies may be asked first
+    return codes.astype(np.str_), (codes == 0).astype(np.float64), shaken
 
 
-def jury(count: int = 1500, seed: int = 0) -> Jury:
+@cache
+def jury(count: int = 2000) -> Jury:
     """Learned from such answers."""
-    given = votes(*answered(count, seed))
-    return learn_jury(EXPERTS, given, np.full(given.codes.shape, P))
+    said, right, p = answered(count, 0)
+    return learn_jury(EXPERTS, votes(said, right), p)
 
 
-def electorate(learned: Jury | None) -> Electorate:
+def electorate(learned: Jury | None, p: Sequence[float]) -> Electorate:
     """Of the three, by the learned weights or by naive Bayes."""
-    return Electorate(dict.fromkeys(EXPERTS, P), float(WRONG), jury=learned)
+    return Electorate(dict(zip(EXPERTS, p, strict=True)), float(WRONG), jury=learned)
 
 
 def claimed_and_true(learned: Jury | None, heard: int = 3) -> tuple[float, float]:
-    """On fresh questions, of the first so many experts: the winners' mean posterior, and how many of them are right."""
+    """On fresh questions, of so many, the best first: the winners' mean posterior, and how many of them are right."""
     claimed, true = [], []
-    for row in answered(2000, 99)[0][:, :heard].tolist():
-        voting = electorate(learned)
-        camps = voting.camps([reply(name, text) for name, text in zip(EXPERTS, row, strict=False)])
+    said, _, trust = answered(700, 99)
+    for row, p in zip(said.tolist(), trust.tolist(), strict=True):
+        voting = electorate(learned, p)
+        first = sorted(range(3), key=lambda e: -p[e])[:heard]
+        camps = voting.camps([reply(EXPERTS[e], row[e]) for e in first])
         claimed.append(voting.posterior(camps))
         true.append(camps[0].answer == "0")
     return float(np.mean(claimed)), float(np.mean(true))
@@ -80,43 +93,40 @@ def test_the_gradient_is_that_of_the_likelihood(seed: int) -> None:
 
 
 def test_the_likelihood_by_hand() -> None:
-    """One question, one vote of weight 1, nothing for nobody: -log(e / (e + 1)); one prior term, of the common slope."""
+    """One question, one vote of weight 1, nothing for nobody: -log(e / (e + 1)); one penalty, of the common slope."""
     problem = _Likelihood(Votes(np.array([[0]]), np.array([0])), np.array([[2.0]]), 1.0)
     at = np.array([0, 0, 0.5, 0, 0, 0, 0, 0], dtype=np.float64)
     assert problem(at)[0] == pytest.approx(math.log(1 + math.exp(-1)) + 0.1 * 0.25)
 
 
-def test_what_is_learned_is_the_best_there_is() -> None:
-    """Any small step away from it is less likely: the optimum was reached."""
-    found = jury(300)
-    given = votes(*answered(300, 0))
-    assert np.isfinite([*found.bias, *found.slope, found.shared, *found.nobody]).all()
-    again = learn_jury(EXPERTS, given, np.full(given.codes.shape, P))
-    np.testing.assert_array_equal(found.bias, again.bias)
+def test_learning_is_reproducible() -> None:
+    """The same answers and seed give the same jury, to the last bit."""
+    one, other = (learn_jury(EXPERTS, votes(said, right), p, 7) for said, right, p in [answered(100, 0)] * 2)
+    for part in ("bias", "slope", "nobody"):
+        np.testing.assert_array_equal(getattr(one, part), getattr(other, part))
+    assert one.shared == other.shared
 
 
-def test_experts_that_err_together_weigh_less_together() -> None:
-    """Naive Bayes counts a copy as a witness. Learned, the pair weighs little more than the independent one does."""
-    naive, learned = electorate(None), electorate(jury())
+@pytest.mark.parametrize("p", [0.6, 0.75, 0.9])
+def test_experts_that_err_together_weigh_less_together(p: float) -> None:
+    """Naive Bayes counts a copy as a witness. Learned, the pair weighs less beside the one that is independent."""
+    naive, learned = electorate(None, [p] * 3), electorate(jury(), [p] * 3)
     pair = learned.weight("ada") + learned.weight("bob")
     assert pair < 0.75 * (naive.weight("ada") + naive.weight("bob"))
-    assert pair < 1.5 * learned.weight("cy")
-    assert learned.weight("ada") == pytest.approx(learned.weight("bob"), rel=0.1)
+    assert pair < 1.4 * learned.weight("cy")
 
 
-def test_the_posterior_is_what_it_says() -> None:
-    """On fresh questions its mean is how often the winner is right; of naive Bayes it is far from it."""
-    claimed, true = claimed_and_true(jury())
+@pytest.mark.parametrize("heard", [1, 2, 3])
+def test_the_posterior_is_what_it_says(heard: int) -> None:
+    """On fresh questions its mean is how often the winner is right, however many were heard."""
+    claimed, true = claimed_and_true(jury(), heard)
     assert claimed == pytest.approx(true, abs=0.03)
+
+
+def test_naive_bayes_is_too_sure_of_copies() -> None:
+    """What is learned against: the agreement of two that always agree."""
     claimed, true = claimed_and_true(None)
     assert claimed > true + 0.05
-
-
-@pytest.mark.parametrize("heard", [1, 2])
-def test_a_vote_that_has_just_begun_is_calibrated_too(heard: int) -> None:
-    """Prefixes of the order of asking are learned from as well."""
-    claimed, true = claimed_and_true(jury(), heard)
-    assert claimed == pytest.approx(true, abs=0.08)
 
 
 def test_more_trust_weighs_more_where_it_was_deserved() -> None:
@@ -128,12 +138,11 @@ def test_more_trust_weighs_more_where_it_was_deserved() -> None:
     assert (learned.slope + learned.shared / 3 > 0.5).all()
     weights = learned.weights({"ada": 0.9, "bob": 0.5, "cy": 0.7})
     assert weights["ada"] > weights["cy"] > weights["bob"]
-    assert log_odds(np.array([0.5]))[0] == 0
 
 
 def test_nobody_answering_teaches_nothing() -> None:
     """Questions without any answer are no error, and no weight comes from them."""
     given = Votes(np.full((5, 3), NONE), np.full(5, NONE))
-    learned = learn_jury(EXPERTS, given, np.full((5, 3), P))
+    learned = learn_jury(EXPERTS, given, np.full((5, 3), 0.7))
     assert np.isfinite([*learned.bias, *learned.slope]).all()
     np.testing.assert_allclose(learned.slope, 0, atol=1e-3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from router.surface import FEATURES, MAX_CHARS, surface
 
 QUIZ = "Which is NOT 2?\n(A) 1\nB. two\nC: 3 or 4\nD) x"
-TEXTS = st.text(st.characters(codec=None), max_size=200)
+TEXTS = st.text(st.characters(codec=None), max_size=60)
 # Of a text's form, what is a share of its characters or a yes or no.
 SHARES = [
     FEATURES.index(name)
@@ -96,7 +96,7 @@ def test_beyond_a_bound_nothing_is_read() -> None:
     np.testing.assert_array_equal(surface(["a" * MAX_CHARS + "1, 2\n(A) x"]), surface(["a" * MAX_CHARS]))
 
 
-@given(st.lists(TEXTS, max_size=4))
+@given(st.lists(TEXTS, max_size=3))
 def test_any_text_has_a_form(texts: list[str]) -> None:
     """Finite numbers that are not negative; shares are at most one. A text's row does not depend on the others."""
     found = surface(texts)
