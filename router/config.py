@@ -148,9 +148,9 @@ class Policy(Spec):
     `max_experts`; None: all at once. `quorum`: with so many answers the others of the last wave are not waited for.
     `decided_at`: nor when the posterior of an answer reaches this, or nobody left could overturn it; None: everybody is
     heard. `min_gain`: the next wave is not asked when it is expected to add less than so much a call to P(right), where
-    that was learned (`routing.learned`). `usd_per_right`: what a right answer is worth; prices then count when experts are
-    ordered, and when it is decided whether to ask another one. `votes`: weighed by predicted correctness, or all equal
-    (a majority, ties by trust).
+    that was learned (`routing.learned`). `usd_per_right`: what a right answer is worth; prices then count when experts
+    are ordered, and when it is decided whether to ask another one. `votes`: weighed by predicted correctness, or all
+    equal (a majority, ties by trust).
     """
 
     experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
