@@ -115,7 +115,7 @@ class Correctness:
 
 def scaled(surfaces: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
     """Surfaces with their deviation bounded: nothing is extrapolated from a text of a form never seen."""
-    return np.asarray(mean + np.clip((surfaces - mean) / scale, -FORM_BOUND, FORM_BOUND))
+    return np.asarray(mean + scale * np.clip((surfaces - mean) / scale, -FORM_BOUND, FORM_BOUND))
 
 
 def blended(

@@ -124,6 +124,8 @@ def _learned(meta: _Meta, found: Arrays) -> Learned:
         array = found[name]
         if array.shape != shape or 0 in shape or array.dtype != np.float64 or not np.isfinite(array).all():
             raise ValueError(f"{name} is no array {shape} of finite float64 numbers")
+    if (found["form_scale"] <= 0).any():
+        raise ValueError("form_scale holds something else than positive numbers")
     line = {
         name: Linear(found[f"{name}_mean"], found[f"{name}_weights"], found[f"{name}_bias"])
         for name in ("meaning", "form")
