@@ -104,13 +104,3 @@ def _regression(known: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArra
     found = np.linalg.solve(scaled.T @ scaled + RIDGE * np.eye(FEATURES), scaled.T @ centred) / scale
     found[0] = gain.mean() - mean[1:] @ found[1:]
     return np.asarray(found)
-
-
-def stops(course_of: Course, stopping: Stopping, price: float) -> NDArray[np.int64]:
-    """After how many answers each of N votes ends: [N], from 1."""
-    horizon = course_of.right.shape[1]
-    ended = np.full(len(course_of.right), horizon)
-    for turn in range(horizon - 2, -1, -1):
-        gain = stopping.gain(turn + 1, Outlook(*(part[:, turn] for part in course_of.outlook)), price)
-        ended = np.where(gain <= 0, turn + 1, ended)
-    return ended

@@ -14,7 +14,7 @@ from router.aggregate import Vote, aggregation
 from router.correctness import VIEWS, Blend, Linear
 from router.jury import LEAST_WEIGHT, Jury, log_odds
 from router.learn_jury import NONE, Votes, learn_jury, votes
-from router.learn_stopping import PRICES, Course, course, learn_stopping, stops
+from router.learn_stopping import PRICES, Course, course, learn_stopping
 from router.learned import Learned
 from router.records import Needs, Plan
 from router.replay import replay
@@ -66,6 +66,16 @@ def two(second: NDArray[np.int64]) -> tuple[Votes, NDArray[np.float64]]:
     codes = np.stack([first, second], axis=1)
     right = np.where((codes == 0).any(axis=1), 0, NONE)
     return Votes(codes, right), np.tile([0.7, 0.6], (len(second), 1))
+
+
+def stops(course_of: Course, stopping: Stopping, price: float) -> NDArray[np.int64]:
+    """After how many answers each of N votes ends: [N], from 1."""
+    horizon = course_of.right.shape[1]
+    ended = np.full(len(course_of.right), horizon)
+    for turn in range(horizon - 2, -1, -1):
+        gain = stopping.gain(turn + 1, Outlook(*(part[:, turn] for part in course_of.outlook)), price)
+        ended = np.where(gain <= 0, turn + 1, ended)
+    return ended
 
 
 def gain(second: NDArray[np.int64], price: float) -> NDArray[np.float64]:
