@@ -53,6 +53,14 @@ async def becomes_true(happened: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
+async def becomes_equal(read: Callable[[], object], expected: object) -> None:
+    """`becomes_true`, showing both values when it does not happen."""
+    end = time.monotonic() + PATIENCE_S
+    while (found := read()) != expected and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+    assert found == expected
+
+
 def http_client(url: str, **options: Any) -> httpx.Client:
     return httpx.Client(base_url=url, timeout=PATIENCE_S, verify=NO_TLS, trust_env=False, **options)
 
