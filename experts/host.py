@@ -16,8 +16,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from experts.accounting import LegLedger, ObservedRequests
+from experts.delivery import Delivery
 from experts.guard import Guard, internal_token
-from experts.line import Line
 from experts.spec import Engine, EngineValue
 
 if TYPE_CHECKING:
@@ -148,16 +148,19 @@ class EngineApp:
             await self._vllm_app(scope, receive, send)
             return
         self._ledger.http_opened(leg_id)
-        line = Line(receive, send)
-        work = asyncio.create_task(_called(self._vllm_app, scope, line.receive, line.send))
+        delivery = Delivery(receive, send)
+        work = asyncio.create_task(_called(self._vllm_app, scope, delivery.receive, delivery.send))
         try:
             await asyncio.shield(work)
+        except asyncio.CancelledError:  # nobody waits for the answer any more, whatever `receive` has told by now
+            delivery.gone = True
+            raise
         finally:
             try:
                 if not work.done():
                     await _let_go(work)
             finally:
-                self._ledger.http_closed(leg_id, aborted=not line.answered)
+                self._ledger.http_closed(leg_id, aborted=not delivery.answered)
             if (leg := self._ledger.get(leg_id)) is not None and leg.engine_running:
                 task = asyncio.create_task(self._reap(leg_id))
                 self._reaping.add(task)

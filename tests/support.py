@@ -40,9 +40,9 @@ def eventually(happened: Callable[[], bool]) -> None:
 def eventually_equal(read: Callable[[], object], expected: object) -> None:
     """`eventually`, showing both values when it does not happen."""
     end = time.monotonic() + PATIENCE_S
-    while (found := read()) != expected and time.monotonic() < end:
+    while (found := read()) != expected:
+        assert time.monotonic() < end, f"{found} instead of {expected}"
         time.sleep(0.01)
-    assert found == expected
 
 
 async def becomes_true(happened: Callable[[], bool]) -> None:
@@ -56,9 +56,9 @@ async def becomes_true(happened: Callable[[], bool]) -> None:
 async def becomes_equal(read: Callable[[], object], expected: object) -> None:
     """`becomes_true`, showing both values when it does not happen."""
     end = time.monotonic() + PATIENCE_S
-    while (found := read()) != expected and time.monotonic() < end:
+    while (found := read()) != expected:
+        assert time.monotonic() < end, f"{found} instead of {expected}"
         await asyncio.sleep(0.01)
-    assert found == expected
 
 
 def http_client(url: str, **options: Any) -> httpx.Client:

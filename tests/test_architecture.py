@@ -24,7 +24,7 @@ DECISIONS = (
     "answers values structured vote consensus synthesis aggregate breaker allowance latency sessions "
     "rates surface correctness jury stopping replay assign feedback"
 ).split()
-PLAIN = "spec accounting sse errors tokens guard version prompts intervals files assembly".split()
+PLAIN = "spec accounting delivery sse errors tokens guard version prompts intervals files assembly".split()
 STEPS = (
     "eligible classify dialogue keyword_expert keywords skills recruit ranking plan aggregate vote consensus synthesis"
 ).split()

@@ -142,9 +142,8 @@ class Toy(EngineApp):
                 while (await receive())["type"] != "http.disconnect":
                     pass
             table.pop(leg)
-            if scope["query_string"] != b"endless":
-                await send({"type": "http.response.start", "status": 200, "headers": []})
-                await send({"type": "http.response.body", "body": b"{}"})
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})  # as vLLM does, also when nobody is there
 
         return generate
 
@@ -176,26 +175,27 @@ async def test_a_leg_can_be_asked_for_after_its_request(replica: Toy) -> None:
         assert list((await http.get("/internal/legs/?count=1")).json()) == ["l-2"]
 
 
-@pytest.mark.parametrize("cancelled", [True, False], ids=["cancelled", "stopped by itself first"])
-async def test_a_leg_whose_client_has_gone_is_aborted_and_counted(replica: Toy, cancelled: bool) -> None:
-    """Serve says `http.disconnect` and cancels, a moment later: whichever vLLM notices, its tokens are kept."""
+class ProxyError(Exception):
+    """Ray's own, in Serve."""
+
+
+@pytest.mark.parametrize("cancelled", [True, False], ids=["and cancels", "and cancels too late"])
+@pytest.mark.parametrize("error", [None, ProxyError("cancelled")], ids=["says so", "breaks"])
+async def test_a_leg_whose_client_has_gone_is_aborted_and_counted(
+    replica: Toy, cancelled: bool, error: Exception | None
+) -> None:
+    """Serve says `http.disconnect`, or `receive` breaks; and it cancels, a moment later: the leg's tokens are kept."""
     waiting, gone = asyncio.Event(), asyncio.Event()
 
     async def receive() -> Message:
         waiting.set()
         await gone.wait()
+        if error is not None:
+            raise error
         return {"type": "http.disconnect"}
 
-    async def send(message: Message) -> None:
-        raise AssertionError("nobody is there")
-
-    headers = [(b"x-request-id", b"l"), (TOKEN_HEADER.encode(), TOKEN.encode())]
-    scope = {
-        "type": "http", "method": "POST", "path": "/v1/chat/completions", "root_path": "",
-        "query_string": b"endless", "headers": headers,
-    }  # fmt: skip
     async with replica._lifespan(None):  # type: ignore[arg-type]
-        request = asyncio.create_task(replica(scope, receive, send))
+        request = asyncio.create_task(replica(_question(b"endless"), receive, _unheard))
         await waiting.wait()
         gone.set()
         if cancelled:
@@ -205,6 +205,39 @@ async def test_a_leg_whose_client_has_gone_is_aborted_and_counted(replica: Toy, 
     leg = replica._ledger.get("l")
     assert leg is not None
     assert (leg.aborted, leg.final, leg.output_tokens) == (True, True, 7)
+
+
+async def test_a_leg_that_is_cancelled_before_its_last_byte_is_aborted(replica: Toy) -> None:
+    """Although vLLM, which nobody has told, sends it."""
+
+    async def receive() -> Message:
+        raise AssertionError("it listens to nobody")
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            request.cancel()
+            await asyncio.sleep(0)
+
+    async with replica._lifespan(None):  # type: ignore[arg-type]
+        request = asyncio.create_task(replica(_question(b""), receive, send))
+        with pytest.raises(asyncio.CancelledError):
+            await request
+    leg = replica._ledger.get("l")
+    assert leg is not None
+    assert (leg.aborted, leg.final, leg.output_tokens) == (True, True, 7)
+
+
+def _question(query: bytes) -> dict[str, Any]:
+    """The scope of a leg."""
+    headers = [(b"x-request-id", b"l"), (TOKEN_HEADER.encode(), TOKEN.encode())]
+    return {
+        "type": "http", "method": "POST", "path": "/v1/chat/completions", "root_path": "",
+        "query_string": query, "headers": headers,
+    }  # fmt: skip
+
+
+async def _unheard(message: Message) -> None:
+    """Serve takes what is sent to nobody."""
 
 
 async def test_only_what_a_router_needs_is_there(replica: Toy) -> None:
