@@ -160,7 +160,6 @@ async def _responses(asking: _Asking, calibration: Calibration, names: Sequence[
 
 def _learned(config: Config, calibration: Calibration, measured: Measured) -> str:
     """Learns from who answered what, where the configuration says so; what came of it, for a person."""
-    from router.embed import Embedder
     from router.fitted import Fitted
     from router.learn import Settings, answered, learn
 
@@ -169,12 +168,12 @@ def _learned(config: Config, calibration: Calibration, measured: Measured) -> st
         return ""
     if missing := sorted(set(config.answering) - measured.answers.keys()):
         return f"{routing.learned} is as it was: it is learned from answers of all experts, and {missing[0]} gave none"
-    settings = Settings(routing.prior_strength, routing.skill_floor, routing.max_skills)
+    settings = Settings(routing.prior_strength, routing.skill_floor, routing.max_skills, routing.embedder.max_chars)
     versions = {name: profile.expert_version for name, profile in measured.profiles.items()}
     try:
-        fitted = Fitted.load(Path(routing.fitted), routing.embedder.model)
-        embed: Embedder = offline_embedder(routing.embedder, lambda count: None)
-        found = learn(answered(calibration, measured.answers), fitted, embed, settings, versions=versions)
+        temperature = Fitted.load(Path(routing.fitted), routing.embedder.model).classifier.temperature
+        embed = offline_embedder(routing.embedder, lambda count: None)
+        found = learn(answered(calibration, measured.answers), versions, temperature, embed, settings)
     except ValueError as error:  # the profiles are saved, and are routed by alone
         return f"{routing.learned} is as it was: {error}"
     found.save(Path(routing.learned))

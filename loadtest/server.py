@@ -135,7 +135,13 @@ def end_on_sigterm() -> None:
 
 def _served(child: subprocess.Popen[bytes], port: int, seconds: float) -> Served:
     process = psutil.Process(child.pid)
-    environ = next(p for p in process.children(recursive=True) if "ray::ServeReplica" in _title(p)).environ()
+    end = time.monotonic() + STOP_LIMIT_S
+    while not (replicas := [p for p in process.children(recursive=True) if "ray::ServeReplica" in _title(p)]):
+        # A look at the process table sees neither titles that are being changed nor whom it meets too early.
+        if time.monotonic() > end:
+            raise RuntimeError(f"process {child.pid} has no replicas")
+        time.sleep(0.1)
+    environ = replicas[0].environ()
     return Served(
         url=f"http://127.0.0.1:{port}",
         internal_url=environ["SYMPOSIUM_INTERNAL_URL"],

@@ -83,13 +83,12 @@ class Vote:
             return False
         camps = self.electorate.camps(standing.replies)
         awaited = [*standing.running, *(expert for wave in standing.left for expert in wave)]
-        if self.sure(camps) or not awaited:
-            return self.sure(camps)
         heaviest = [max((name, *self.spares), key=self.electorate.weight) for name in awaited]
-        if self.electorate.settled(camps, heaviest):
+        if self.sure(camps) or self.electorate.settled(camps, heaviest):
             return True
         # It was learned of votes that the most promising began: who merely answered first of several says nothing.
-        return not standing.running and self._no_gain(camps, len(standing.replies), awaited)
+        begun = bool(standing.left) and not standing.running
+        return begun and self._no_gain(camps, len(standing.replies), awaited)
 
     def _no_gain(self, camps: Sequence[Camp], heard: int, awaited: Sequence[str]) -> bool:
         """Whether those awaited are expected to add less to P(right) than hearing them costs."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from router.calibration import UNKNOWN, Calibration, Graded, core, is_right
+from router.calibration import UNKNOWN, Calibration, Graded, core
 from router.questions import LabelledQuestion
 
 TIMEOUT_S = 300.0
@@ -114,15 +114,16 @@ class Asker:
         return self._graded(expert, key, "", "", 0)
 
     def _graded(self, expert: str, key: str, text: str, engine_version: str, output_tokens: int) -> Graded:
+        said = core(text)
         return Graded(
             expert=expert,
             expert_version=self._versions[expert],
             engine_version=engine_version,
             question=key,
-            right=is_right(self._calibration.by_key[key], text),
+            right=said == self._calibration.cores[key],
             output_tokens=output_tokens,
             text=text,
-            said=core(text),
+            said=said,
         )
 
     async def _ask(self, expert: str, question: LabelledQuestion) -> httpx.Response:

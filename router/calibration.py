@@ -69,6 +69,11 @@ class Calibration:
         return dict(zip(self.keys, self.questions, strict=True))
 
     @cached_property
+    def cores(self) -> dict[str, str]:
+        """What a right answer is compared by, of each question: the vote's own measure."""
+        return {key: core(question.answer or "") for key, question in self.by_key.items()}
+
+    @cached_property
     def digest(self) -> str:
         """Twelve hex digits that change with any question, label or bound, not with their order."""
         rows = ([key, q.category, sorted(q.skills)] for key, q in zip(self.keys, self.questions, strict=True))
@@ -77,12 +82,6 @@ class Calibration:
 
 def _digest(value: object, digits: int) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:digits]
-
-
-def is_right(question: LabelledQuestion, text: str) -> bool:
-    """Whether a text says what the label says, by the vote's own measure: the same comparable core."""
-    assert question.answer is not None, "the calibration has checked it"
-    return extract(text) == extract(question.answer)
 
 
 def core(text: str) -> str:

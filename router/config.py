@@ -16,6 +16,7 @@ from router.records import Aggregate
 
 AUTO = "auto"
 Recruitment = Literal["predicted", "symbolic", "category", "overall", "random"]
+MAX_EXPERTS = 16  # that one policy may convene
 BLIND: frozenset[Recruitment] = frozenset({"overall", "random"})  # baselines that do not look at the question
 
 
@@ -148,13 +149,14 @@ class Policy(Spec):
     `max_experts`; None: all at once. `quorum`: with so many answers the others of the last wave are not waited for.
     `decided_at`: nor when the posterior of an answer reaches this, or nobody left could overturn it; None: everybody is
     heard. `min_gain`: the next wave is not asked when it is expected to add less than so much a call to P(right), where
-    that was learned (`routing.learned`). `usd_per_right`: what a right answer is worth; prices then count when experts
-    are ordered, and when it is decided whether to ask another one. `votes`: weighed by predicted correctness, or all
-    equal (a majority, ties by trust).
+    that was learned (`routing.learned`; of the whole pool, so a small policy may ask on a little too long).
+    `usd_per_right`: what a right answer is worth; then prices count when experts are ordered as `predicted`, and the
+    next wave must be worth its price besides. `votes`: weighed by predicted correctness, or all equal (a majority, ties
+    by trust).
     """
 
     experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
-    max_experts: int = Field(default=3, ge=1, le=16)
+    max_experts: int = Field(default=3, ge=1, le=MAX_EXPERTS)
     aggregate: Aggregate = "auto"
     categories: dict[Name, Aggregate] = Field(default_factory=dict)
     structured: Literal["vote", "single"] = "vote"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,16 +28,21 @@ LEAST, MOST = 0.01, 0.99  # no question is certain
 FORM_BOUND = 3.0  # standard deviations; beyond it a text is unlike those that were learned from
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Reading:
-    """N questions as the views see them: embeddings [N, D], surfaces [N, F], categories [N, C] and skills [N, S] in the
-    order of the rates.
+    """N questions as the views see them: texts, embeddings [N, D], categories [N, C] and skills [N, S] in the order of
+    the rates.
     """
 
+    texts: Sequence[str]
     vectors: NDArray[np.float32]
-    surfaces: NDArray[np.float64]
     categories: NDArray[np.float64]
     skills: NDArray[np.float64]
+
+    @cached_property
+    def surfaces(self) -> NDArray[np.float64]:
+        """[N, F]; made where something was learned of them."""
+        return surface(self.texts)
 
     @classmethod
     def of(
@@ -50,8 +56,8 @@ class Reading:
     ) -> Reading:
         """What both stages said of N questions, in the order of the given names."""
         return cls(
+            texts,
             vectors,
-            surface(texts),
             np.concatenate([vector(category_names, scores.probabilities) for scores in categories]),
             np.concatenate([vector(skill_names, scores.weights) for scores in skills]),
         )
@@ -74,8 +80,8 @@ class Blend:
     """What was learned about E experts from their answers to calibration questions.
 
     Attributes:
-        meaning, form: the regressions.
-        form_scale: [F], standard deviations of the surfaces.
+        meaning, form: the regressions, on embeddings and on standardised surfaces.
+        surface_mean, surface_scale: [F], what surfaces are standardised by.
         base: [E], each expert's share of right answers.
         difficulty, relative: [len(VIEWS)], how far each view moves the pool's mean, and an expert from the mean.
     """
@@ -83,39 +89,46 @@ class Blend:
     experts: tuple[str, ...]
     meaning: Linear
     form: Linear
-    form_scale: NDArray[np.float64]
+    surface_mean: NDArray[np.float64]
+    surface_scale: NDArray[np.float64]
     base: NDArray[np.float64]
     difficulty: NDArray[np.float64]
     relative: NDArray[np.float64]
 
     def predict(self, profile: NDArray[np.float64], reading: Reading) -> NDArray[np.float64]:
         """[N, E]. `profile`: what the experts' profiles predict, [N, E]."""
-        form = self.form(scaled(reading.surfaces, self.form.mean, self.form_scale))
+        form = self.form(standardised(reading.surfaces, self.surface_mean, self.surface_scale))
         views = np.stack([profile, self.meaning(reading.vectors), form])
         return blended(views, self.base, self.difficulty, self.relative)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Correctness:
     """What requests are routed by. Without a blend, the profiles alone."""
 
     rates: Rates
     blend: Blend | None = None
 
+    @cached_property
+    def _columns(self) -> list[int]:
+        """Of the blend's experts among the rates'."""
+        return [self.rates.places[name] for name in self.blend.experts] if self.blend else []
+
     def predict(self, reading: Reading) -> Predicted:
         """Of N questions and the rates' experts; whom the blend was not learned with keeps its profile's rate."""
         found = self.rates.predict(reading.categories, reading.skills)
         if self.blend is None:
             return found
-        columns = [self.rates.experts.index(name) for name in self.blend.experts]
-        p = found.p.copy()
-        p[:, columns] = self.blend.predict(found.p[:, columns], reading)
+        p = found.rate.copy()
+        p[:, self._columns] = self.blend.predict(found.rate[:, self._columns], reading)
         return found._replace(p=p)
 
 
-def scaled(surfaces: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Surfaces with their deviation bounded: nothing is extrapolated from a text of a form never seen."""
-    return np.asarray(mean + scale * np.clip((surfaces - mean) / scale, -FORM_BOUND, FORM_BOUND))
+def standardised(
+    surfaces: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Deviations in units of `scale`, bounded: nothing is extrapolated from a text of a form never seen."""
+    return np.clip((surfaces - mean) / scale, -FORM_BOUND, FORM_BOUND)
 
 
 def blended(

@@ -47,6 +47,11 @@ def _lead(turn: NDArray[np.float32], topic: NDArray[np.float32]) -> float:
     return float(turn.max() - turn[topic.argmax()])
 
 
+def cut(text: str, max_chars: int) -> str:
+    """What of a text is looked at: without the white space around it, and so many characters at most."""
+    return text.strip()[:max_chars].rstrip()
+
+
 def bounded(texts: Sequence[str], max_turns: int, max_chars: int, remembered: str | None = None) -> tuple[str, ...]:
     """The user's turns that are looked at: the first and the last `max_turns` - 1, without blank ones.
 
@@ -61,7 +66,7 @@ def bounded(texts: Sequence[str], max_turns: int, max_chars: int, remembered: st
             them: it takes the first one's place.
     """
     assert max_turns >= 2, "the first turn, and what is asked now"
-    turns = [cut for text in texts if (cut := text.strip()[:max_chars].rstrip())]
+    turns = [turn for text in texts if (turn := cut(text, max_chars))]
     latest = turns[1 - max_turns :]
     first = turns[: len(turns) - len(latest)][:1]
     looked_at = (*first, *latest)

@@ -7,7 +7,6 @@ folds comes the limit of what is familiar: known questions in wordings never see
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
 from experts.prompts import in_words
@@ -23,6 +21,7 @@ from router.classify import Classifier
 from router.embed import Embedder
 from router.fit_report import Scored, familiar_from, figures, foreign
 from router.fitted import Fitted
+from router.folds import Splits, frequent, grouped_folds
 from router.questions import LabelledQuestion
 from router.skills import Vocabulary
 
@@ -33,8 +32,6 @@ FOLDS = 5
 REGULARISATION = 30.0  # scikit-learn's C; embeddings have length 1, so weights must be free to grow
 KNOWN_ABSTAIN = 0.05  # at most this share of known questions goes to `general`, unless more are unsure by themselves
 KNOWN_UNFAMILIAR = 0.01  # and this share may in any case, so that there is a limit of the familiar
-
-Splits = list[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,14 +144,8 @@ def _check(data: Labelled) -> None:
 
 def splits_of(data: Labelled, folds: int, seed: int) -> Splits:
     """(train, test) rows of each fold; no wording is on both sides, every skill on both where it is frequent enough."""
-    names, which, counts = np.unique(data.first_skills, return_inverse=True, return_counts=True)
-    strata = np.where(counts[which] >= folds, names[which], data.categories)
-    with (
-        warnings.catch_warnings()
-    ):  # skills of few questions are no obstacle: only categories must have several wordings
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        stratified = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        return list(stratified.split(data.vectors, strata, data.groups))
+    strata = frequent(data.first_skills.tolist(), folds, data.categories.tolist())
+    return grouped_folds(strata, data.groups.tolist(), folds, seed)
 
 
 def classifier_of(data: Labelled, splits: Splits, *, regularisation: float = REGULARISATION) -> Classifier:

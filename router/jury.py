@@ -8,7 +8,6 @@ together weigh less, and how hard the question is for everybody counts.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +27,13 @@ def log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of probabilities that are bounded away from certainty."""
     bounded = np.clip(p, 1 - SURE, SURE)
     return np.asarray(np.log(bounded / (1 - bounded)))
+
+
+def weighed(
+    bias: NDArray[np.float64], slope: NDArray[np.float64], shared: float, x: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What votes weigh: [N, E] or [E], of log-odds x of that shape."""
+    return np.asarray(bias + slope * x + shared * x.mean(axis=-1, keepdims=True))
 
 
 def nobody_features(named: NDArray[np.float64], heard: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -62,10 +68,9 @@ class Jury:
             return {}
         places = [self._places[name] for name in known]
         x = log_odds(np.array([p_correct[name] for name in known]))
-        found = self.bias[places] + self.slope[places] * x + self.shared * x.mean()
+        found = weighed(self.bias[places], self.slope[places], self.shared, x)
         return dict(zip(known, found.tolist(), strict=True))
 
     def log_odds_nobody(self, named: int, heard: int) -> float:
         """How much weight an answer needs to be as probable as that none is right."""
-        first, by_named, by_heard, by_log = self.nobody.tolist()
-        return float(first + by_named * named + by_heard * heard + by_log * math.log1p(heard))
+        return float((nobody_features(np.array([float(named)]), np.array([float(heard)])) @ self.nobody)[0])

@@ -97,7 +97,7 @@ def _synthesizers(config: Config, profiles: Profiles, category: str) -> dict[str
 
 
 def _of_these_profiles(learned: Learned, profiles: Profiles) -> bool:
-    """Whether each expert has the profile that was learned with; one that was measured anew makes all of it stale."""
+    """Whether every expert still has the version that was learned of: one in another makes all of it stale."""
     now = {name: profile.expert_version for name, profile in profiles.experts.items()}
     return all(now.get(name) == version for name, version in learned.versions.items())
 

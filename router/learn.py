@@ -1,7 +1,8 @@
 """Offline: who answered which calibration question how -> what experts are convened by (`Learned`).
 
 The order: read the questions by parts fitted without them, learn P(right) from that, votes from what it predicts, and
-when to stop from votes. Each figure in the report is of questions that the part was not fitted on.
+when to stop from votes. Figures in the report are of questions that the parts were not fitted on, but for base rates,
+penalties and shares.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from router.calibration import Calibration, Graded
-from router.classify import Classifier
+from router.classify import Classifier, classify
 from router.correctness import VIEWS, Reading
+from router.dialogue import cut
 from router.fit import REGULARISATION, Labelled, centroids_of, labelled, splits_of, uncalibrated
-from router.fitted import Fitted
 from router.learn_correctness import Lesson, learn_correctness
 from router.learn_jury import learn_jury, votes
 from router.learn_stopping import learn_stopping
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from router.embed import Embedder
 
 FOLDS = 4
+FAMILIAR_FROM = -1.0  # a cosine: everything
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,51 +71,57 @@ class Settings:
     strength: float
     skill_floor: float
     max_skills: int
+    max_chars: int
     regularisation: float = REGULARISATION
 
 
 def learn(
     given: Answered,
-    fitted: Fitted,
+    versions: Mapping[str, str],
+    temperature: float,
     embed: Embedder,
     settings: Settings,
     seed: int = 0,
-    versions: Mapping[str, str] | None = None,
 ) -> Learned:
-    """Args: versions: of what answered, by expert (`Profile.expert_version`).
+    """What is to be saved beside the profiles.
 
-    Raises ValueError when there are too few questions or wordings to hold some out in every fold."""
+    Args:
+        versions: of what answered, by expert (`Profile.expert_version`).
+        temperature: the fitted classifier's.
+
+    Raises:
+        ValueError: there are too few questions or wordings to hold some out in every fold.
+    """
     data = labelled(given.questions, embed)
     if len(set(data.groups.tolist())) < 2 * FOLDS:
         raise ValueError(f"{len(set(data.groups.tolist()))} wordings are too few to learn from; {2 * FOLDS} are needed")
     with threadpool_limits(1):  # as in `fit`
-        lesson = _lesson(given, data, fitted, settings, seed)
+        lesson = _lesson(given, data, temperature, settings, seed)
         learned = learn_correctness(lesson, settings.strength)
         ballots, p = votes(given.answers, given.right), learned.out_of_fold
         jury = learn_jury(given.experts, ballots, p, seed)
         stopping = learn_stopping(given.experts, ballots, p, lesson.folds, seed)
     report = _report(lesson, p, learned.blend.base)
-    return Learned(embed.name, versions or {}, learned.blend, jury, stopping, report)
+    return Learned(embed.name, versions, learned.blend, jury, stopping, report)
 
 
-def _lesson(given: Answered, data: Labelled, fitted: Fitted, settings: Settings, seed: int) -> Lesson:
+def _lesson(given: Answered, data: Labelled, temperature: float, settings: Settings, seed: int) -> Lesson:
     folds = np.zeros(len(data.categories), dtype=np.int64)
     names = tuple(sorted(set(data.categories.tolist())))
     skill_names = tuple(sorted({skill for skills in data.skills for skill in skills}))
-    categories: list[CategoryScores | None] = [None] * len(folds)
-    skills: list[SkillScores | None] = [None] * len(folds)
+    found: dict[int, tuple[CategoryScores, SkillScores]] = {}
     for number, (train, test) in enumerate(splits_of(data, FOLDS, seed)):
         folds[test] = number
         known = data.only(train)
-        classifier = uncalibrated(known, fitted.classifier.temperature, regularisation=settings.regularisation)
-        vocabulary = Vocabulary(*centroids_of(known), fitted.vocabulary.name_vectors)
-        for row in test:
-            categories[row], skills[row] = read(data.vectors[row], classifier, vocabulary, settings)
+        classifier = uncalibrated(known, temperature, regularisation=settings.regularisation)
+        topics, centroids = centroids_of(known)
+        vocabulary = Vocabulary(topics, centroids, centroids)  # nobody names skills here
+        found |= {int(row): read(data.vectors[row], classifier, vocabulary, settings) for row in test}
     reading = Reading.of(
-        [question.question for question in given.questions],
+        [cut(question.question, settings.max_chars) for question in given.questions],
         data.vectors,
-        [scores for scores in categories if scores is not None],
-        [scores for scores in skills if scores is not None],
+        [found[row][0] for row in range(len(folds))],
+        [found[row][1] for row in range(len(folds))],
         names,
         skill_names,
     )
@@ -130,13 +138,16 @@ def _lesson(given: Answered, data: Labelled, fitted: Fitted, settings: Settings,
 
 
 def read(
-    embedding: NDArray[np.float32], classifier: Classifier, vocabulary: Vocabulary, settings: Settings
+    embedding: NDArray[np.float32],
+    classifier: Classifier,
+    vocabulary: Vocabulary,
+    settings: Settings,
+    min_confidence: float = 0.0,
 ) -> tuple[CategoryScores, SkillScores]:
-    """What both stages say of a question, whether they would act on it or not."""
-    probabilities = classifier.probabilities(embedding)
-    scores = dict(zip(classifier.labels, probabilities.tolist(), strict=True))
-    skills = infer(vocabulary, vocabulary.cosines(embedding), settings.skill_floor, settings.max_skills)
-    return CategoryScores(scores, classifier.labels[int(probabilities.argmax())], True), skills
+    """What both stages say of a question that is familiar: calibration questions are what is known."""
+    cosines = vocabulary.cosines(embedding)
+    categories = classify(classifier, embedding, float(cosines.max()), FAMILIAR_FROM, min_confidence)
+    return categories, infer(vocabulary, cosines, settings.skill_floor, settings.max_skills)
 
 
 def _report(lesson: Lesson, p: NDArray[np.float64], base: NDArray[np.float64]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import nnls
 
-from router.correctness import VIEWS, Blend, Linear, Reading, blended, scaled
-from router.rates import Rates
+from router.correctness import VIEWS, Blend, Linear, Reading, blended, standardised
+from router.rates import Counts, Rates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,58 +49,48 @@ class Lesson:
         """Profiles of the given questions alone."""
         right = self.right[rows]
         asked = np.ones_like(right)
-
-        def counted(labels: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-            return right.T @ labels[rows], asked.T @ labels[rows]
-
-        overall = right.sum(axis=0), asked.sum(axis=0)
-        by_category, by_skill = counted(self.categories), counted(self.skills)
+        overall, by_category, by_skill = (
+            Counts(right.T @ labels, asked.T @ labels)
+            for labels in (np.ones(len(rows)), self.categories[rows], self.skills[rows])
+        )
         return Rates(self.experts, self.category_names, self.skill_names, overall, by_category, by_skill, strength)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Learned:
+class LearnedBlend:
     """A blend, and what it predicts of the questions it was learned from, each by parts fitted without it: [N, E]."""
 
     blend: Blend
     out_of_fold: NDArray[np.float64]
 
 
-def learn_correctness(lesson: Lesson, strength: float) -> Learned:
+def learn_correctness(lesson: Lesson, strength: float) -> LearnedBlend:
     """Args: strength: observations that the prior of a shrunken rate counts as (`routing.prior_strength`)."""
     everything = np.arange(len(lesson.right))
     folds = [(everything[lesson.folds != f], everything[lesson.folds == f]) for f in np.unique(lesson.folds)]
     base = lesson.right.mean(axis=0)
-    forms, form_mean, form_scale = _standardised(lesson.reading.surfaces)
+    surfaces = lesson.reading.surfaces
+    surface_mean, surface_scale = surfaces.mean(axis=0), np.maximum(surfaces.std(axis=0), 1e-6)
+    forms = standardised(surfaces, surface_mean, surface_scale)
     meaning, meaning_penalty = _out_of_fold(lesson.reading.vectors.astype(np.float64), lesson, folds, MEANING_PENALTIES)
     form, form_penalty = _out_of_fold(forms, lesson, folds, FORM_PENALTIES)
     profile = np.zeros_like(lesson.right)
     for train, test in folds:
         rates = lesson.rates(train, strength)
-        profile[test] = rates.predict(lesson.reading.categories[test], lesson.reading.skills[test]).p
+        profile[test] = rates.predict(lesson.reading.categories[test], lesson.reading.skills[test]).rate
     views = np.stack([profile, meaning, form])
     difficulty, relative = _shares(views, lesson.right, base)
-    form_fit = _ridge(forms, lesson.right, form_penalty)
     blend = Blend(
         experts=lesson.experts,
         meaning=_ridge(lesson.reading.vectors.astype(np.float64), lesson.right, meaning_penalty),
-        form=Linear(
-            form_mean, form_fit.weights / form_scale[:, None], form_fit.bias - form_fit.mean @ form_fit.weights
-        ),
-        form_scale=form_scale,
+        form=_ridge(forms, lesson.right, form_penalty),
+        surface_mean=surface_mean,
+        surface_scale=surface_scale,
         base=base,
         difficulty=difficulty,
         relative=relative,
     )
-    return Learned(blend, blended(views, base, difficulty, relative))
-
-
-def _standardised(
-    surfaces: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Surfaces with mean 0 and bounded deviations of 1; mean and scale to do the same with others."""
-    mean, scale = surfaces.mean(axis=0), np.maximum(surfaces.std(axis=0), 1e-6)
-    return (scaled(surfaces, mean, scale) - mean) / scale, mean, scale
+    return LearnedBlend(blend, blended(views, base, difficulty, relative))
 
 
 def _out_of_fold(

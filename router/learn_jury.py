@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from router.jury import NOBODY_FEATURES, Jury, log_odds, nobody_features
+from router.jury import NOBODY_FEATURES, Jury, log_odds, nobody_features, weighed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +94,7 @@ class _Likelihood:
     def __call__(self, at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         size, every = self._x.shape[1], np.arange(len(self._x))
         bias, own, (common, shared), nobody = np.split(at, [size, 2 * size, 2 * size + 2])
-        weights = bias + (own + common) * self._x + shared * self._mean[:, None]
+        weights = weighed(bias, own + common, shared, self._x)
         sums = np.bincount(self._flat, weights[self._voted], len(every) * self._width).reshape(len(every), -1)
         scores = np.column_stack([np.where(self._unnamed, -np.inf, sums), self._features @ nobody])
         total = logsumexp(scores, axis=1)

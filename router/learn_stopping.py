@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from router.jury import LEAST_WEIGHT, Jury, log_odds, nobody_features
+from router.config import MAX_EXPERTS
+from router.jury import LEAST_WEIGHT, Jury, log_odds, nobody_features, weighed
 from router.learn_jury import NONE, Votes, learn_jury
 from router.stopping import FEATURES, Outlook, Stopping, features
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRICES = (0.0, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1)
-HORIZON = 16  # no policy convenes more
 RIDGE = 5.0  # on standardised features: a few questions' worth
 
 
@@ -30,7 +30,7 @@ def learn_stopping(
     experts: tuple[str, ...], given: Votes, p: NDArray[np.float64], folds: NDArray[np.int64], seed: int = 0
 ) -> Stopping:
     """Args: p: P(right) [N, E], of parts that were fitted without the question; folds: [N]."""
-    horizon = min(len(experts), HORIZON)
+    horizon = min(len(experts), MAX_EXPERTS)
     courses = []
     for fold in np.unique(folds):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -47,7 +47,7 @@ def course(jury: Jury, given: Votes, p: NDArray[np.float64], horizon: int) -> Co
     count, every = len(p), np.arange(len(p))
     order = np.argsort(-p, axis=1, kind="stable")
     x = log_odds(p)
-    weights = np.maximum(jury.bias + jury.slope * x + jury.shared * x.mean(axis=1, keepdims=True), LEAST_WEIGHT)
+    weights = np.maximum(weighed(jury.bias, jury.slope, jury.shared, x), LEAST_WEIGHT)
     sums = np.zeros((count, max(1, int(given.codes.max()) + 1)))
     votes = np.zeros_like(sums)
     right, parts = [], []

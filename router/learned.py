@@ -1,20 +1,15 @@
-"""What `symposium profile` learned from who answered what, as one file: the blend, the jury, when to stop.
-
-NumPy's .npz without pickles: loading a file must never run code.
-"""
+"""What `symposium profile` learned from who answered what, as one file: the blend, the jury, when to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from experts.files import write_whole
-from experts.spec import Spec
+from router.arrays import Meta, check, load, save
 from router.correctness import VIEWS, Blend, Linear
 from router.jury import NOBODY_FEATURES, Jury
 from router.stopping import FEATURES as STOPPING_FEATURES
@@ -22,16 +17,15 @@ from router.stopping import Stopping
 from router.surface import FEATURES as SURFACE_FEATURES
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from router.arrays import Arrays
 
-LINE = ("mean", "weights", "bias")
-Arrays = dict[str, "NDArray[np.float64]"]
+PARTS = ("mean", "weights", "bias")  # of a `Linear`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
     """`versions`: which version of each expert it was learned of, as its profile names it. `report`: the figures
-    measured meanwhile, on questions that each part was not fitted on.
+    measured meanwhile, on questions that the parts were not fitted on, but for base rates, penalties and shares.
     """
 
     embedder: str
@@ -45,10 +39,7 @@ class Learned:
         meta = _Meta(
             embedder=self.embedder, versions=dict(self.versions), experts=self.blend.experts, report=self.report
         )
-        with BytesIO() as file:
-            named: Any = _arrays(self)  # NumPy's stub takes them for its own flags
-            np.savez_compressed(file, meta=np.array(meta.model_dump_json()), **named)
-            write_whole(path, file.getvalue())
+        save(path, meta, _arrays(self))
 
     @classmethod
     def load(cls, path: Path, embedder: str) -> Learned | None:
@@ -57,28 +48,21 @@ class Learned:
         Raises:
             ValueError: damaged, of another format, or learned with another embedder; with the remedy.
         """
-        if not path.exists():
-            return None
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                meta = _Meta.model_validate_json(str(arrays["meta"]))
-                found = {name: arrays[name] for name in arrays.files if name != "meta"}
-            learned = _learned(meta, found)
-        except Exception as error:  # NumPy, zipfile and zlib raise a dozen kinds for a damaged file
-            raise ValueError(
-                f"{path}: not a file of this version's `symposium profile` ({error}); delete it, and run it again"
-            ) from error
-        if learned.embedder != embedder:
-            raise ValueError(
-                f"{path}: learned with embedder '{learned.embedder}', the configuration says '{embedder}'; delete it, "
-                "and run `symposium profile` again"
+            return load(
+                path,
+                _Meta,
+                _learned,
+                embedder=embedder,
+                made_by="symposium profile",
+                remedy="delete it, and run `symposium profile` again",
             )
-        return learned
+        except FileNotFoundError:
+            return None
 
 
-class _Meta(Spec):
+class _Meta(Meta):
     format: Literal[1] = 1
-    embedder: str
     versions: dict[str, str]
     experts: tuple[str, ...]
     report: dict[str, Any]
@@ -88,8 +72,9 @@ def _arrays(learned: Learned) -> Arrays:
     blend, jury, stopping = learned.blend, learned.jury, learned.stopping
     lines = {"meaning": blend.meaning, "form": blend.form}
     return {
-        **{f"{name}_{part}": getattr(line, part) for name, line in lines.items() for part in LINE},
-        "form_scale": blend.form_scale,
+        **{f"{name}_{part}": getattr(line, part) for name, line in lines.items() for part in PARTS},
+        "surface_mean": blend.surface_mean,
+        "surface_scale": blend.surface_scale,
         "base": blend.base,
         "difficulty": blend.difficulty,
         "relative": blend.relative,
@@ -103,13 +88,13 @@ def _arrays(learned: Learned) -> Arrays:
 
 
 def _learned(meta: _Meta, found: Arrays) -> Learned:
-    """Raises ValueError for what would fail, or mislead, at the first question; KeyError for what is missing."""
     size, dimensions = len(meta.experts), len(found["meaning_mean"])
     prices, horizon = found["stopping_weights"].shape[:2]
-    expected = {
+    shapes = {
         **_line("meaning", dimensions, size),
         **_line("form", len(SURFACE_FEATURES), size),
-        "form_scale": (len(SURFACE_FEATURES),),
+        "surface_mean": (len(SURFACE_FEATURES),),
+        "surface_scale": (len(SURFACE_FEATURES),),
         "base": (size,),
         "difficulty": (len(VIEWS),),
         "relative": (len(VIEWS),),
@@ -120,21 +105,18 @@ def _learned(meta: _Meta, found: Arrays) -> Learned:
         "stopping_prices": (prices,),
         "stopping_weights": (prices, horizon, STOPPING_FEATURES),
     }
-    for name, shape in expected.items():
-        array = found[name]
-        if array.shape != shape or 0 in shape or array.dtype != np.float64 or not np.isfinite(array).all():
-            raise ValueError(f"{name} is no array {shape} of finite float64 numbers")
-    if (found["form_scale"] <= 0).any():
-        raise ValueError("form_scale holds something else than positive numbers")
-    line = {
-        name: Linear(found[f"{name}_mean"], found[f"{name}_weights"], found[f"{name}_bias"])
-        for name in ("meaning", "form")
-    }
+    check(found, shapes, np.float64)
+    if meta.versions.keys() != set(meta.experts):
+        raise ValueError("its versions are of other experts")
+    if (found["surface_scale"] <= 0).any():
+        raise ValueError("surface_scale holds something else than positive numbers")
+    meaning, form = (Linear(*(found[f"{name}_{part}"] for part in PARTS)) for name in ("meaning", "form"))
     blend = Blend(
         meta.experts,
-        line["meaning"],
-        line["form"],
-        found["form_scale"],
+        meaning,
+        form,
+        found["surface_mean"],
+        found["surface_scale"],
         found["base"],
         found["difficulty"],
         found["relative"],

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from router.config import BLIND, Policy
 from router.errors import BadRequest
+from router.ranking import price
 from router.records import Aggregate, Aggregator, Candidate, CategoryScores, Plan, Query
 
 
@@ -85,9 +86,8 @@ def _p_correct(able: Sequence[Candidate]) -> dict[str, float]:
 
 
 def _prices(policy: Policy, able: Sequence[Candidate]) -> dict[str, float]:
-    """What hearing each expert must add to P(correct): its cost over what a right answer is worth, or `min_gain`."""
-    worth = policy.usd_per_right
-    return {c.expert: max(policy.min_gain, c.usd_per_query / worth if worth else 0.0) for c in able}
+    """What hearing each expert must add to P(correct): `min_gain`, and its price if that is more."""
+    return {c.expert: max(policy.min_gain, price(c, policy.usd_per_right)) for c in able}
 
 
 def _with_writers(found: Plan, synthesizers: Mapping[str, float | None]) -> Plan:

@@ -48,15 +48,19 @@ def ranked(
         weights = symbolic_weights(candidates, rates)
         return _sampled(_scored(candidates, _softmax(weights, TEMPERATURE)), rng)
     if method == "predicted":
-        per_usd = 1 / usd_per_right if usd_per_right else 0.0
-        scores = {c.expert: c.p_correct - c.usd_per_query * per_usd for c in candidates}
+        scores = {c.expert: c.p_correct - price(c, usd_per_right) for c in candidates}
     elif method == "random":
         scores = {c.expert: rng.random() for c in candidates}
     else:
         within = category if method == "category" else None
-        scores = {c.expert: _rate(rates, c.expert, within) for c in candidates}
+        scores = {c.expert: rates.rate(c.expert, within) for c in candidates}
     found = _scored(candidates, scores)
     return tuple(sorted(found, key=lambda c: (c.excluded is not None, -c.score, c.usd_per_query, c.expert)))
+
+
+def price(candidate: Candidate, usd_per_right: float | None) -> float:
+    """What asking an expert costs, in right answers; 0 where nobody says what one is worth."""
+    return candidate.usd_per_query / usd_per_right if usd_per_right else 0.0
 
 
 def symbolic_weights(candidates: Sequence[Candidate], rates: Rates) -> dict[str, float]:
@@ -69,7 +73,7 @@ def symbolic_weights(candidates: Sequence[Candidate], rates: Rates) -> dict[str,
     that is wrong more often than right, and would reward it for skills it lacks.
     """
     level = "skill" if any(c.evidence == "skill" for c in candidates) else None
-    right = {name: float(rates.overall[0][place]) for name, place in rates.places.items()}
+    right = rates.right
     pool_right = sum(right.get(c.expert, 0.0) for c in candidates)
     weights = {}
     for c in candidates:
@@ -77,17 +81,8 @@ def symbolic_weights(candidates: Sequence[Candidate], rates: Rates) -> dict[str,
             continue
         speaks = c.expert in right and level in (None, c.evidence)
         gamma = right[c.expert] / max(1.0, pool_right) if speaks else 0.0
-        weights[c.expert] = gamma * c.observations * (2 * c.p_correct - 1)
+        weights[c.expert] = gamma * c.observations * (2 * c.rate - 1)
     return weights
-
-
-def _rate(rates: Rates, expert: str, category: str | None) -> float:
-    """The shrunken rate in a category, or overall where there is no category or no count of any expert in it."""
-    if (place := rates.places.get(expert)) is None:
-        return rates.mean
-    if category not in rates.categories:
-        return float(rates.overall_rates[place])
-    return float(rates.category_rates[place, rates.categories.index(category)])
 
 
 def _softmax(weights: Mapping[str, float], temperature: float) -> dict[str, float]:

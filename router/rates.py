@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,23 +19,30 @@ from router.records import Evidence
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEVELS: tuple[Evidence, ...] = get_args(Evidence)
-SKILL, CATEGORY, OVERALL = (LEVELS.index(level) for level in ("skill", "category", "overall"))
+LEVELS: tuple[Evidence, ...] = ("skill", "category", "overall")
 
 
 class Predicted(NamedTuple):
-    """Of N questions and E experts, [N, E] each: P(right); how many calibration answers stand behind it, and on which
-    of `LEVELS` they were found.
+    """Of N questions and E experts, [N, E] each: P(right); the rate that the profiles alone give; how many calibration
+    answers stand behind that, and on which of `LEVELS` they were found.
     """
 
     p: NDArray[np.float64]
+    rate: NDArray[np.float64]
     observations: NDArray[np.int64]
     level: NDArray[np.int64]
 
 
+class Counts(NamedTuple):
+    """`right` of `asked` answers, arrays of one shape."""
+
+    right: NDArray[np.float64]
+    asked: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Rates:
-    """Counts of E experts in C categories and S skills: `right` of `asked`, [E], [E, C] and [E, S].
+    """Counts of E experts overall, in C categories and in S skills: [E], [E, C] and [E, S].
 
     Attributes:
         strength: observations that each level's prior counts as.
@@ -44,9 +51,9 @@ class Rates:
     experts: tuple[str, ...]
     categories: tuple[str, ...]
     skills: tuple[str, ...]
-    overall: tuple[NDArray[np.float64], NDArray[np.float64]]
-    by_category: tuple[NDArray[np.float64], NDArray[np.float64]]
-    by_skill: tuple[NDArray[np.float64], NDArray[np.float64]]
+    overall: Counts
+    by_category: Counts
+    by_skill: Counts
     strength: float
 
     @classmethod
@@ -60,7 +67,7 @@ class Rates:
             tuple(profiles),
             categories,
             skills,
-            (overall[0][:, 0], overall[1][:, 0]),
+            Counts(overall.right[:, 0], overall.asked[:, 0]),
             _counts([[p.categories.get(c, Count()) for c in categories] for p in found], len(categories)),
             _counts([[p.skills.get(s, Count()) for s in skills] for p in found], len(skills)),
             strength,
@@ -70,6 +77,11 @@ class Rates:
     def places(self) -> dict[str, int]:
         """Expert -> its row or column."""
         return {name: place for place, name in enumerate(self.experts)}
+
+    @cached_property
+    def right(self) -> dict[str, float]:
+        """Expert -> how many answers were right."""
+        return dict(zip(self.experts, self.overall.right.tolist(), strict=True))
 
     @cached_property
     def mean(self) -> float:
@@ -89,6 +101,20 @@ class Rates:
         right, asked = self.by_category
         return np.asarray((right + self.strength * self.overall_rates[:, None]) / (asked + self.strength))
 
+    @cached_property
+    def _skill_rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What was measured in each skill, and how far the rate leans on the category's: [S, E] each."""
+        right, asked = self.by_skill
+        return (right / (asked + self.strength)).T, (self.strength / (asked + self.strength)).T
+
+    def rate(self, expert: str, category: str | None = None) -> float:
+        """The shrunken rate in a category, else overall; the pool's mean of an expert that was never measured."""
+        if (place := self.places.get(expert)) is None:
+            return self.mean
+        if category not in self.categories:
+            return float(self.overall_rates[place])
+        return float(self.category_rates[place, self.categories.index(category)])
+
     def predict(self, categories: NDArray[np.float64], skills: NDArray[np.float64]) -> Predicted:
         """Skills decide where an expert was measured on them; otherwise the categories, else what it does overall.
 
@@ -100,19 +126,15 @@ class Rates:
         overall = self.overall_rates[None, :]
         rest = np.maximum(1 - categories.sum(axis=1, keepdims=True), 0)
         category = categories @ self.category_rates.T + rest * overall
-        right, asked = self.by_skill
         rest = np.maximum(1 - skills.sum(axis=1, keepdims=True), 0)
-        measured, lean = right / (asked + self.strength), self.strength / (asked + self.strength)
-        skill = skills @ measured.T + (skills @ lean.T + rest) * category
-        in_skills = (skills > 0).astype(np.float64) @ asked.T
-        in_category = (categories > 0).astype(np.float64) @ self.by_category[1].T
-        in_all = np.broadcast_to(self.overall[1], in_skills.shape)
-        level = np.where(in_skills > 0, SKILL, np.where(in_category > 0, CATEGORY, OVERALL))
-        return Predicted(
-            np.choose(level, [skill, category, np.broadcast_to(overall, skill.shape)]),
-            np.choose(level, [in_skills, in_category, in_all]).astype(np.int64),
-            level,
-        )
+        measured, lean = self._skill_rates
+        skill = skills @ measured + (skills @ lean + rest) * category
+        in_skills = (skills > 0).astype(np.float64) @ self.by_skill.asked.T
+        in_category = (categories > 0).astype(np.float64) @ self.by_category.asked.T
+        known = [in_skills > 0, in_category > 0]
+        rate = np.select(known, [skill, category], overall)
+        observations = np.select(known, [in_skills, in_category], self.overall.asked[None, :]).astype(np.int64)
+        return Predicted(rate, rate, observations, np.select(known, [0, 1], 2))
 
 
 def vector(names: Sequence[str], weights: Mapping[str, float]) -> NDArray[np.float64]:
@@ -124,8 +146,8 @@ def _names(found: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
     return tuple(sorted({name for names in found for name in names}))
 
 
-def _counts(rows: Sequence[Sequence[Count]], width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _counts(rows: Sequence[Sequence[Count]], width: int) -> Counts:
     shape = (len(rows), width)
     right = np.array([[c.right for c in row] for row in rows], dtype=np.float64).reshape(shape)
     asked = np.array([[c.asked for c in row] for row in rows], dtype=np.float64).reshape(shape)
-    return right, asked
+    return Counts(right, asked)

@@ -110,8 +110,9 @@ class SkillScores:
 class Candidate:
     """Stage 2b. One expert with what speaks for it, or why it is out.
 
-    `observations` is the number of calibration answers behind `p_correct`, and `evidence` the level they were found
-    on; 0 of the `pool` means that the expert was never measured. `score` is what the policy orders experts by.
+    `rate` is what its profile alone says of `p_correct`, `observations` the number of calibration answers behind it,
+    and `evidence` the level they were found on; 0 of the `pool` means that the expert was never measured. `score` is
+    what the policy orders experts by.
     """
 
     expert: str
@@ -120,6 +121,7 @@ class Candidate:
     usd_per_query: float
     excluded: str | None = None
     evidence: Evidence = "overall"
+    rate: float = 0.0
     score: float = 0.0
 
 

@@ -40,6 +40,7 @@ def candidates(
             Candidate(
                 expert=expert,
                 p_correct=rates.mean if place is None else float(predicted.p[row, place]),
+                rate=rates.mean if place is None else float(predicted.rate[row, place]),
                 observations=0 if place is None else int(predicted.observations[row, place]),
                 usd_per_query=prompt_tokens * per_prompt + output * per_output,
                 excluded=excluded.get(expert),

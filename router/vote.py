@@ -46,7 +46,7 @@ class Electorate:
     form: Form = "text"
     equal: bool = False
     jury: Jury | None = None
-    _read: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
+    _read: dict[tuple[str, str], str] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def trust(self, expert: str) -> float:
         return self.p_correct.get(expert, 0.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.calibration import Calibration, Graded, is_right, profile_of, usable
+from router.calibration import Calibration, Graded, core, profile_of, usable
 from router.profiles import Count, Profile
 from router.questions import LabelledQuestion
 
@@ -29,10 +29,11 @@ def graded(key: str, **fields: Any) -> Graded:
 
 def test_right_is_what_the_vote_would_take_for_the_same() -> None:
     """The comparable core decides; no text is wrong."""
-    asked = question("1?", "1,000")
-    assert is_right(asked, "So the answer is 1000.")
-    assert not is_right(asked, "1001")
-    assert not is_right(asked, "")
+    calibration = Calibration([question("1?", "1,000")], 64)
+    wanted = calibration.cores[calibration.keys[0]]
+    assert core("So the answer is 1000.") == wanted
+    assert core("1001") != wanted
+    assert core("") != wanted
 
 
 def test_a_question_counts_once_for_each_of_its_skills() -> None:

@@ -9,8 +9,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from router.correctness import FORM_BOUND, LEAST, MOST, VIEWS, Blend, Correctness, Linear, Reading, blended, scaled
-from router.rates import Rates
+from router.correctness import (
+    FORM_BOUND,
+    LEAST,
+    MOST,
+    VIEWS,
+    Blend,
+    Correctness,
+    Linear,
+    Reading,
+    blended,
+    standardised,
+)
+from router.rates import Counts, Rates
 from router.records import SkillScores
 from router.surface import FEATURES, surface
 from tests.unit.make import categories
@@ -32,20 +43,20 @@ def blend(experts: tuple[str, ...] = ("ada", "bob"), **fields: NDArray[np.float6
     """
     shares = {"difficulty": NO_SHARE, "relative": column(0, 1, 0)} | fields
     meaning = Linear(column(0, 0), np.array([[0, 0], [-0.3, 0.3]], dtype=np.float64), column(0.6, 0.4))
-    return Blend(experts, meaning, NO_FORM, np.ones(len(FEATURES)), column(0.6, 0.4), **shares)
+    return Blend(experts, meaning, NO_FORM, np.zeros(len(FEATURES)), np.ones(len(FEATURES)), column(0.6, 0.4), **shares)
 
 
 def reading(*vectors: tuple[float, float]) -> Reading:
     """Questions of no known category or skill, and of no words."""
     nothing = np.zeros((len(vectors), 0))
-    return Reading(np.array(vectors, dtype=np.float32), np.zeros((len(vectors), len(FEATURES))), nothing, nothing)
+    return Reading([""] * len(vectors), np.array(vectors, dtype=np.float32), nothing, nothing)
 
 
 def rates(*experts: str) -> Rates:
     """Of experts that were right on three of four questions each; prior of four more: (3 + 4 mean) / 8."""
     none = np.zeros((len(experts), 0))
-    overall = np.full(len(experts), 3.0), np.full(len(experts), 4.0)
-    return Rates(experts, (), (), overall, (none, none), (none, none), 4.0)
+    overall = Counts(np.full(len(experts), 3.0), np.full(len(experts), 4.0))
+    return Rates(experts, (), (), overall, Counts(none, none), Counts(none, none), 4.0)
 
 
 def test_questions_are_read_in_the_order_of_the_names() -> None:
@@ -70,9 +81,9 @@ def test_a_line_by_hand() -> None:
 
 
 def test_no_form_is_extrapolated() -> None:
-    """Within three standard deviations a surface stays what it is; beyond, a text counts like one at three of them."""
-    found = scaled(column(2.0, 4.0, 400.0, -400.0), column(2.0), column(2.0))
-    np.testing.assert_array_equal(found, [2.0, 4.0, 2 + 2 * FORM_BOUND, 2 - 2 * FORM_BOUND])
+    """Within three standard deviations a surface counts as what it is; beyond, like one at three of them."""
+    found = standardised(column(2.0, 4.0, 400.0, -400.0), column(2.0), column(2.0))
+    np.testing.assert_array_equal(found, [0.0, 1.0, FORM_BOUND, -FORM_BOUND])
 
 
 def test_difficulty_and_lead_are_blended_apart() -> None:
@@ -123,11 +134,11 @@ def test_the_meaning_of_a_question_tells_experts_apart() -> None:
 def test_the_form_of_a_question_is_a_view() -> None:
     """Its regression sees the bounded surface: ten standard deviations more commas move ada by three times 0.1."""
     form = Linear(np.zeros(len(FEATURES)), np.zeros((len(FEATURES), 2)), column(0.6, 0.4))
-    form.weights[FEATURES.index("commas")] = 0.1 / 0.01, -0.1 / 0.01
-    scale = np.full(len(FEATURES), 0.01)
+    form.weights[FEATURES.index("commas")] = 0.1, -0.1
     seen = reading((0, 0))
-    seen.surfaces[0, FEATURES.index("commas")] = 0.1
-    seer = Blend(("ada", "bob"), blend().meaning, form, scale, column(0.6, 0.4), NO_SHARE, column(0, 0, 1))
+    mean, scale = seen.surfaces[0].copy(), np.full(len(FEATURES), 0.01)
+    seen.surfaces[0] = np.where(np.array(FEATURES) == "commas", mean + 0.1, mean)
+    seer = Blend(("ada", "bob"), blend().meaning, form, mean, scale, column(0.6, 0.4), NO_SHARE, column(0, 0, 1))
     np.testing.assert_allclose(seer.predict(np.full((1, 2), 0.5), seen), [[0.9, 0.1]])
 
 

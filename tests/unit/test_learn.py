@@ -19,11 +19,11 @@ from router.learn import Answered, Settings, answered, learn, read
 from router.learn_stopping import PRICES
 from router.learned import Learned
 from router.questions import LabelledQuestion
-from router.rates import Rates
+from router.rates import Counts, Rates
 from router.stopping import FEATURES
 
 EXPERTS = ("ada", "bob", "cy")
-SETTINGS = Settings(strength=10.0, skill_floor=0.3, max_skills=3)
+SETTINGS = Settings(strength=10.0, skill_floor=0.3, max_skills=3, max_chars=100)
 DIMENSIONS = 8
 
 
@@ -71,7 +71,12 @@ def known() -> tuple[Answered, Fitted, Learned]:
     """The world, the fitted parts, and what is learned from both."""
     given = world(questions())
     fitted = fit(given.questions, Cloud(), seed=1)
-    return given, fitted, learn(given, fitted, Cloud(), SETTINGS, seed=1, versions={"ada": "v1"})
+    return given, fitted, taught(given, seed=1)
+
+
+def taught(given: Answered, seed: int = 0) -> Learned:
+    """What is learned at a classifier's temperature of 1."""
+    return learn(given, dict.fromkeys(given.experts, "v1"), 1.0, Cloud(), SETTINGS, seed)
 
 
 def test_the_specialists_are_found() -> None:
@@ -92,7 +97,7 @@ def test_all_parts_are_of_the_same_experts() -> None:
     """In the order in which their answers were given; the file names their versions and the embedder."""
     _, _, found = known()
     assert found.blend.experts == found.jury.experts == EXPERTS
-    assert (found.embedder, found.versions) == ("cloud", {"ada": "v1"})
+    assert (found.embedder, found.versions) == ("cloud", dict.fromkeys(EXPERTS, "v1"))
     assert found.blend.meaning.weights.shape == (DIMENSIONS, len(EXPERTS))
     assert found.stopping.weights.shape == (len(PRICES), len(EXPERTS) - 1, FEATURES)
 
@@ -115,8 +120,8 @@ def _rates(given: Answered) -> Rates:
     """The world's profiles, as arrays."""
     labels = np.array([[q.category == "math", q.category == "text"] for q in given.questions], dtype=np.float64)
     asked = np.ones_like(given.right)
-    counts = given.right.T @ labels, asked.T @ labels
-    overall = given.right.sum(axis=0), asked.sum(axis=0)
+    counts = Counts(given.right.T @ labels, asked.T @ labels)
+    overall = Counts(given.right.sum(axis=0), asked.sum(axis=0))
     return Rates(EXPERTS, ("math", "text"), ("sums", "words"), overall, counts, counts, SETTINGS.strength)
 
 
@@ -132,8 +137,8 @@ def test_what_was_learned_survives_its_file(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_file() -> None:
     """Learning is reproducible."""
-    given, fitted, found = known()
-    again = learn(given, fitted, Cloud(), SETTINGS, seed=1)
+    given, _, found = known()
+    again = taught(given, seed=1)
     np.testing.assert_array_equal(again.blend.relative, found.blend.relative)
     np.testing.assert_array_equal(again.jury.bias, found.jury.bias)
     np.testing.assert_array_equal(again.stopping.weights, found.stopping.weights)
@@ -141,9 +146,9 @@ def test_the_same_seed_gives_the_same_file() -> None:
 
 def test_a_pool_of_one_is_learned_too() -> None:
     """There is nobody to choose, but how hard questions are; nothing divides by the others."""
-    given, fitted, _ = known()
+    given, _, _ = known()
     alone = replace(given, experts=("ada",), right=given.right[:, :1], answers=given.answers[:, :1])
-    found = learn(alone, fitted, Cloud(), SETTINGS)
+    found = taught(alone)
     assert found.report["chosen"] == found.report["best_single"]
     assert np.isfinite(found.blend.difficulty).all()
 
@@ -152,15 +157,13 @@ def test_a_skill_of_one_question_is_no_obstacle() -> None:
     """The fold that holds it out knows nothing of it."""
     rare = questions()
     rare[0] = rare[0].model_copy(update={"skills": ("roots",)})
-    _, fitted, _ = known()
-    assert learn(world(rare), fitted, Cloud(), SETTINGS).report["questions"] == len(rare)
+    assert taught(world(rare)).report["questions"] == len(rare)
 
 
 def test_too_few_wordings_are_refused() -> None:
     """However many questions they are asked in: some must be left when others are held out."""
-    _, fitted, _ = known()
     with pytest.raises(ValueError, match="6 wordings are too few to learn from; 8 are needed"):
-        learn(world(questions(wordings=3, each=20)), fitted, Cloud(), SETTINGS)
+        taught(world(questions(wordings=3, each=20)))
 
 
 def graded(expert: str, key: str, said: str | None) -> Graded:

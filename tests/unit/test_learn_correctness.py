@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from router.correctness import LEAST, MOST, VIEWS, Correctness, Reading
-from router.learn_correctness import Learned, Lesson, learn_correctness
+from router.learn_correctness import LearnedBlend, Lesson, learn_correctness
 from router.surface import FEATURES
 
 EXPERTS = ("ada", "bob", "cy")
@@ -27,6 +27,13 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
+def reading(vectors: NDArray[np.float32], surfaces: NDArray[np.float64], labels: NDArray[np.float64]) -> Reading:
+    """Questions of which the surfaces are known, and not the texts that they would be made of."""
+    found = Reading([""] * len(vectors), vectors, labels, labels)
+    vars(found)["surfaces"] = surfaces
+    return found
+
+
 def lesson(p: NDArray[np.float64], vectors: NDArray[np.float32], surfaces: NDArray[np.float64], seed: int) -> Lesson:
     """Questions of one category and one skill in four folds, answered rightly with the given probabilities [N, E]."""
     right = np.random.default_rng(seed).random(p.shape) < p
@@ -35,7 +42,7 @@ def lesson(p: NDArray[np.float64], vectors: NDArray[np.float32], surfaces: NDArr
         EXPERTS,
         ("all",),
         ("any",),
-        Reading(vectors, surfaces, one, one),
+        reading(vectors, surfaces, one),
         one,
         one,
         right.astype(np.float64),
@@ -69,7 +76,7 @@ def chosen(given: Lesson, p: NDArray[np.float64]) -> float:
     return float(given.right[np.arange(len(p)), p.argmax(axis=1)].mean())
 
 
-def served(found: Learned, given: Lesson, asked: Lesson) -> NDArray[np.float64]:
+def served(found: LearnedBlend, given: Lesson, asked: Lesson) -> NDArray[np.float64]:
     """P(right) of other questions, as it is predicted when they are asked."""
     rates = given.rates(np.arange(len(given.right)), STRENGTH)
     return Correctness(rates, found.blend).predict(asked.reading).p
@@ -96,7 +103,8 @@ def test_a_specialist_is_found_by_the_form_of_a_question() -> None:
 def test_the_unit_of_a_feature_does_not_matter() -> None:
     """A share of characters is as good a feature as a count of lines: both are standardised before they are weighed."""
     given = specialists(by_form=True)
-    units = replace(given, reading=replace(given.reading, surfaces=given.reading.surfaces * 1000 + 7))
+    vectors, surfaces = given.reading.vectors, given.reading.surfaces * 1000 + 7
+    units = replace(given, reading=reading(vectors, surfaces, given.categories))
     one, other = learn_correctness(given, STRENGTH), learn_correctness(units, STRENGTH)
     np.testing.assert_allclose(one.out_of_fold, other.out_of_fold, atol=1e-6)
 
@@ -160,8 +168,8 @@ def test_profiles_of_some_questions_by_hand() -> None:
     right = np.array([[1, 0, 1], [1, 1, 0], [0, 0, 0]], dtype=np.float64)
     labels = np.array([[1, 0], [0, 1], [0, 1]], dtype=np.float64)
     vectors, surfaces = read(3, 0)
-    reading = Reading(vectors, surfaces, labels, labels)
-    given = Lesson(EXPERTS, ("a", "b"), ("s", "t"), reading, labels, labels[:, ::-1], right, np.arange(3))
+    asked = reading(vectors, surfaces, labels)
+    given = Lesson(EXPERTS, ("a", "b"), ("s", "t"), asked, labels, labels[:, ::-1], right, np.arange(3))
     found = given.rates(np.array([0, 2]), STRENGTH)
     np.testing.assert_array_equal(found.overall, [[1, 0, 1], [2, 2, 2]])
     np.testing.assert_array_equal(found.by_category[0], [[1, 0], [0, 0], [1, 0]])
