@@ -126,7 +126,8 @@ class Expert(Spec):
     `part` is what it does here: most answer questions; one may name the skills of a question (`keywords`), one may
     read other experts' responses (`aggregator`). Only those that answer are recruited; each can be asked by name.
     `context_tokens` bounds prompt plus answer. `tokenizer` is a folder or tokenizer.json used to count
-    prompts; without it tokens are estimated as bytes / `bytes_per_token`, rounded up.
+    prompts; without it tokens are estimated as bytes / `bytes_per_token`, rounded up. `parameters_b`: billions of
+    parameters that must be resident for it to answer, for `symposium assign`.
     """
 
     part: Literal["answers", "keywords", "aggregator"] = "answers"
@@ -137,6 +138,7 @@ class Expert(Spec):
     api_key_env: str | None = None
     context_tokens: int = Field(gt=0)
     price: Price
+    parameters_b: float | None = Field(default=None, ge=0)
     capabilities: Capabilities = Capabilities()
     limits: Limits = Limits()
     tokenizer: str | None = None

@@ -15,7 +15,7 @@ from experts.spec import Engine, Expert, Name, Spec
 from router.records import Aggregate
 
 AUTO = "auto"
-Recruitment = Literal["predicted", "symbolic", "category", "overall", "random"]
+Recruitment = Literal["predicted", "symbolic", "category", "assigned", "overall", "random"]
 MAX_EXPERTS = 16  # that one policy may convene
 BLIND: frozenset[Recruitment] = frozenset({"overall", "random"})  # baselines that do not look at the question
 
@@ -81,6 +81,21 @@ class Keywords(Spec):
         return self
 
 
+class Assigning(Spec):
+    """Which expert serves which category, as `symposium assign` finds it and policies with `recruit: assigned` use it.
+
+    `resident_b`: billions of parameters (`parameters_b`) that all assigned experts may have together. `usd_per_query`:
+    what a query of `prompt_tokens` may cost on the mean. `forced`: category -> the expert that it must have;
+    `forbidden`: category -> those that it must not.
+    """
+
+    resident_b: float | None = Field(default=None, ge=0)
+    usd_per_query: float | None = Field(default=None, ge=0)
+    prompt_tokens: int = Field(default=256, ge=0)
+    forced: dict[Name, Name] = Field(default_factory=dict)
+    forbidden: dict[Name, tuple[Name, ...]] = Field(default_factory=dict)
+
+
 class Routing(Spec):
     """The two stages. `fitted` is written by `symposium fit`, `profiles` and `learned` by `symposium profile`."""
 
@@ -93,6 +108,7 @@ class Routing(Spec):
     skill_floor: float = Field(default=0.35, ge=-1, le=1)
     max_skills: int = Field(default=3, ge=1)
     prior_strength: float = Field(default=8.0, gt=0)
+    assignment: Assigning = Assigning()
     keywords: Keywords | None = None
 
 
@@ -151,8 +167,8 @@ class Policy(Spec):
     heard. `min_gain`: the next wave is not asked when it is expected to add less than so much a call to P(right), where
     that was learned (`routing.learned`; of the whole pool, so a small policy may ask on a little too long).
     `usd_per_right`: what a right answer is worth; then prices count when experts are ordered as `predicted`, and the
-    next wave must be worth its price besides. `votes`: weighed by predicted correctness, or all equal (a majority, ties
-    by trust).
+    next wave must be worth its price besides. `target_usd_per_query`: moves that worth so that queries cost so much on
+    the mean (`router/pace.py`). `votes`: weighed by predicted correctness, or all equal (a majority, ties by trust).
     """
 
     experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
@@ -165,6 +181,7 @@ class Policy(Spec):
     decided_at: float | None = Field(default=0.98, gt=0, le=1)
     min_gain: float = Field(default=0.002, ge=0, le=1)
     usd_per_right: float | None = Field(default=None, gt=0)
+    target_usd_per_query: float | None = Field(default=None, gt=0)
     votes: Literal["predicted", "equal"] = "predicted"
     skills: Literal["embedding", "keywords"] = "embedding"
     recruit: Recruitment = "predicted"
@@ -234,8 +251,20 @@ def _engine_problems(config: Config) -> Iterator[str]:
 
 def _routing_problems(config: Config) -> Iterator[str]:
     yield from _part_problems(config, "routing.general_expert", config.routing.general_expert, "answers")
+    yield from _assignment_problems(config)
     if config.routing.keywords is not None:
         yield from _part_problems(config, "routing.keywords.expert", config.routing.keywords.expert, "keywords")
+
+
+def _assignment_problems(config: Config) -> Iterator[str]:
+    where, wanted = "routing.assignment", config.routing.assignment
+    for expert in wanted.forced.values():
+        yield from _part_problems(config, f"{where}.forced", expert, "answers")
+    for expert in (name for names in wanted.forbidden.values() for name in names):
+        yield from _part_problems(config, f"{where}.forbidden", expert, "answers")
+    sizeless = [name for name in config.answering if config.experts[name].parameters_b is None]
+    if wanted.resident_b is not None and sizeless:
+        yield f"{where}.resident_b: needs parameters_b of every expert; missing: {', '.join(sizeless)}"
 
 
 def _policy_problems(config: Config) -> Iterator[str]:
@@ -244,6 +273,8 @@ def _policy_problems(config: Config) -> Iterator[str]:
             yield f"policies.{name}: an expert has the same name; models must differ"
         if policy.skills == "keywords" and config.routing.keywords is None:
             yield f"policies.{name}.skills: 'keywords' needs routing.keywords: the expert that names them"
+        if policy.target_usd_per_query is not None and policy.recruit != "predicted":
+            yield f"policies.{name}.target_usd_per_query: needs recruit 'predicted'; others do not look at prices"
         for expert in policy.experts or ():
             if (policy.experts or ()).count(expert) > 1:
                 yield f"policies.{name}.experts: '{expert}' is named twice"

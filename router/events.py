@@ -36,11 +36,12 @@ class LegEnded:
 
 @dataclass(frozen=True, slots=True)
 class LegSettled:
-    """What a leg generated, also when it was aborted: what money will rest on."""
+    """What a leg generated, also when it was aborted: what money rests on. `model` is what the client asked for."""
 
     expert: str
     leg_id: str
     usage: Usage
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

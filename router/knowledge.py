@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from experts.tokens import TokenCounter
 from experts.version import expert_versions
 from router.aggregators import aggregator_rate, best_aggregators
+from router.assigned import assigned
 from router.classify import GENERAL
 from router.config import Config
 from router.correctness import Correctness
@@ -32,6 +33,7 @@ class Knowledge:
     `synthesizers`: category -> who may write one answer of several responses, the best first, with the measured rate of
     right ones: those that were measured to do it better than chance; where nobody was measured, those whose part it
     is and the general expert, with None.
+    `assigned`: category -> the expert that serves it, for policies that recruit by that.
     """
 
     config: Config
@@ -46,6 +48,7 @@ class Knowledge:
     versions: dict[str, str]
     stale: frozenset[str]
     synthesizers: dict[str, dict[str, float | None]]
+    assigned: Mapping[str, str]
 
     @classmethod
     def load(cls, config: Config) -> Knowledge:
@@ -72,6 +75,7 @@ class Knowledge:
             versions=versions,
             stale=frozenset(stale(profiles, versions)),
             synthesizers={category: _synthesizers(config, profiles, category) for category in categories},
+            assigned=assigned(config, profiles),
         )
 
     @property

@@ -28,18 +28,21 @@ PATHS: Mapping[Kind, str] = {"chat": CHAT, "completion": COMPLETIONS}
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What experts are asked on behalf of one request. `problem` says what is wrong with an answer, if anything."""
+    """What experts are asked on behalf of one request. `model` is what the client asked for; "" where it did not.
+    `problem` says what is wrong with an answer, if anything.
+    """
 
     request_id: str
     body: JsonObject
     kind: Kind = "chat"
+    model: str = ""
     problem: Callable[[tuple[JsonObject, ...]], str | None] | None = None
 
     @classmethod
     def of(cls, query: Query) -> Call:
         """The client's own request; where it names a format, answers must keep to it."""
         if (wanted := query.answer_format) is None:
-            return cls(query.request_id, query.body, query.kind)
+            return cls(query.request_id, query.body, query.kind, query.model)
 
         def problem(choices: tuple[JsonObject, ...]) -> str | None:
             finished = [c for c in choices if c.get("finish_reason") == "stop"]
@@ -47,7 +50,7 @@ class Call:
             texts = (message.get("content") for message in said if not message.get("tool_calls"))
             return next((why for text in texts if (why := wanted.problem(text)) is not None), None)
 
-        return cls(query.request_id, query.body, query.kind, problem)
+        return cls(query.request_id, query.body, query.kind, query.model, problem)
 
 
 @dataclass(slots=True)
@@ -218,7 +221,7 @@ class Legs:
             self._health.ended(leg.expert, outcome, leg.first_token_s, leg.seconds, failed=failed)
             self._emit(LegEnded(leg.expert, leg.leg_id, outcome, leg.seconds, leg.first_token_s))
             if outcome == "answered" and leg.usage is not None:
-                self._emit(LegSettled(leg.expert, leg.leg_id, leg.usage))
+                self._emit(LegSettled(leg.expert, leg.leg_id, leg.usage, leg.call.model))
             else:
                 self._in_background(self._settle(leg))
 
@@ -234,7 +237,7 @@ class Legs:
             counted = await self._client.tokens(leg.endpoint, leg.leg_id, SETTLE_WAIT_S)
             if counted is not None:
                 usage = Usage(counted.prompt_tokens, counted.output_tokens, counted.exact)
-        self._emit(LegSettled(leg.expert, leg.leg_id, usage))
+        self._emit(LegSettled(leg.expert, leg.leg_id, usage, leg.call.model))
 
 
 def _usage(raw: Any, *, exact: bool) -> Usage | None:

@@ -34,19 +34,10 @@ from router.health import Health
 from router.keyword_expert import KeywordExpert
 from router.knowledge import Knowledge
 from router.legs import Call
+from router.pace import Paces
 from router.plan import named, plan
 from router.ranking import ranked
-from router.records import (
-    Answer,
-    CategoryScores,
-    Decision,
-    Failure,
-    Plan,
-    Query,
-    Reply,
-    Role,
-    Ticket,
-)  # fmt: skip
+from router.records import Answer, CategoryScores, Decision, Failure, Plan, Query, Reply, Role, Ticket
 from router.recruit import candidates
 from router.response import Heard, Response, unheard
 from router.sessions import Sessions
@@ -64,19 +55,21 @@ MAX_TURNS = 32  # of a conversation, that are classified: the first one and the 
 class Pipeline:
     """Runs queries. One per router replica."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one argument for each part that it puts in order
         self,
+        *,
         knowledge: Knowledge,
         embed: MicroBatcher,
         dispatcher: Dispatcher,
         watch: Watch,
         health: Health,
         sessions: Sessions,
+        paces: Paces,
         emit: Emit,
         clock: Callable[[], float],
     ) -> None:
         self._knowledge, self._embed, self._dispatcher = knowledge, embed, dispatcher
-        self._watch, self._health, self._sessions = watch, health, sessions
+        self._watch, self._health, self._sessions, self._paces = watch, health, sessions, paces
         self._emit, self._clock = emit, clock
         keywords = knowledge.config.routing.keywords
         self._keywords = KeywordExpert(keywords, dispatcher, embed, self._may_ask) if keywords else None
@@ -92,7 +85,7 @@ class Pipeline:
         if query.model in config.experts:
             decision = await self._named(query, ticket)
         elif (policy := config.policies.get(query.model)) is not None:
-            decision = await self._routed(query, ticket, policy)
+            decision = await self._routed(query, ticket, self._paces.priced(query.model, policy))
         else:
             raise NotFound(
                 f"The model '{query.model}' does not exist. GET /v1/models lists them.",
@@ -221,6 +214,7 @@ class Pipeline:
             categories.category,
             seed=turns[at],  # a conversation stays with those once drawn
             usd_per_right=policy.usd_per_right,
+            assigned=know.assigned.get(categories.category),
         )
         writers = know.synthesizers[categories.category]
         chosen = plan(policy, found, categories, query, routing.general_expert, writers)

@@ -1,10 +1,11 @@
 """Stage 2b: in which order the candidates are convened. Pure.
 
-Two ways to recruit, and three baselines that every claim about them stands beside:
+Ways to recruit, and baselines that every claim about them stands beside:
 
     predicted   by P(correct) of this question
     symbolic    sampled as in Symbolic-MoE (arXiv 2503.05641, section 3.3): skill score times competence, softmax
     category    by the measured rate in the question's category (Composition of Experts' map)
+    assigned    whom the category is assigned to, under budgets (`router/assign.py`); then as by category
     overall     by the measured rate on everything: the best single expert, the fixed top k
     random      by chance
 
@@ -33,6 +34,7 @@ def ranked(
     *,
     seed: str,
     usd_per_right: float | None = None,
+    assigned: str | None = None,
 ) -> tuple[Candidate, ...]:
     """The candidates with their `score`, in the order they are to be convened in; the excluded ones last.
 
@@ -42,6 +44,7 @@ def ranked(
         category: the one acted on.
         seed: what breaks chance, the question that the route is by.
         usd_per_right: what a right answer is worth: sets prices against predicted correctness. None: they do not count.
+        assigned: whom the category is assigned to, if anybody.
     """
     rng = Random(seed)  # drawn from in the order of the candidates, excluded or not
     if method == "symbolic":
@@ -52,8 +55,9 @@ def ranked(
     elif method == "random":
         scores = {c.expert: rng.random() for c in candidates}
     else:
-        within = category if method == "category" else None
-        scores = {c.expert: rates.rate(c.expert, within) for c in candidates}
+        within = None if method == "overall" else category
+        ahead = assigned if method == "assigned" else None
+        scores = {c.expert: rates.rate(c.expert, within) + (c.expert == ahead) for c in candidates}
     found = _scored(candidates, scores)
     return tuple(sorted(found, key=lambda c: (c.excluded is not None, -c.score, c.usd_per_query, c.expert)))
 

@@ -17,9 +17,11 @@ from router.config import Config
 from router.dispatch import Dispatcher
 from router.embed import Embedder, MicroBatcher
 from router.embedders import open_embedder
+from router.events import Event
 from router.health import Health
 from router.knowledge import Knowledge
 from router.legs import Legs
+from router.pace import Paces
 from router.pipeline import Pipeline
 from router.sessions import Sessions
 from router.telemetry import Telemetry
@@ -107,11 +109,26 @@ async def open_service(
         client = ExpertClient(session)
         watch = Watch(client, experts_at, lambda name, up: telemetry.expert_up.labels(name).set(up))
         health = Health(experts_at, config.convening, time.monotonic, telemetry.breaker_changed)
-        legs = Legs(client, experts_at, watch, health, telemetry.emit)
+        paces = Paces(config.policies, knowledge.usd_per_token, lambda name, usd: telemetry.worth.labels(name).set(usd))
+
+        def emit(event: Event) -> None:
+            paces.emit(event)
+            telemetry.emit(event)
+
+        legs = Legs(client, experts_at, watch, health, emit)
         servers = {name: endpoint.base_url for name, endpoint in experts_at.items()}
-        dispatcher = Dispatcher(legs, health, servers, telemetry.emit)
-        sessions = Sessions(MAX_SESSIONS, SESSION_TTL_S)
-        pipeline = Pipeline(knowledge, batcher, dispatcher, watch, health, sessions, telemetry.emit, time.monotonic)
+        dispatcher = Dispatcher(legs, health, servers, emit)
+        pipeline = Pipeline(
+            knowledge=knowledge,
+            embed=batcher,
+            dispatcher=dispatcher,
+            watch=watch,
+            health=health,
+            sessions=Sessions(MAX_SESSIONS, SESSION_TTL_S),
+            paces=paces,
+            emit=emit,
+            clock=time.monotonic,
+        )
         watch.start()
         try:
             yield Service(knowledge, pipeline, watch, telemetry, time.monotonic)

@@ -74,6 +74,10 @@ class Telemetry:
             "symposium_breaker_state", "1 for the state that the expert's breaker is in.",
             ["expert", "state"], registry=registry,
         )  # fmt: skip
+        self.worth = Gauge(
+            "symposium_usd_per_right", "What a right answer is worth to a policy that holds a mean cost.",
+            ["policy"], registry=registry,
+        )  # fmt: skip
         self.in_flight = Gauge("symposium_in_flight", "Requests held now.", registry=registry)
         self.embed_batch = Histogram(
             "symposium_embed_batch_size", "Queries embedded in one forward pass.",

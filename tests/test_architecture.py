@@ -22,7 +22,7 @@ MAX_LINES = 300
 DECISIONS = (
     "classify dialogue skills keywords recruit ranking plan eligible admission profiles calibration panels aggregators "
     "answers values structured vote consensus synthesis aggregate breaker allowance latency sessions "
-    "rates surface correctness jury stopping replay assign feedback"
+    "rates surface correctness jury stopping replay assign assigned feedback pace"
 ).split()
 PLAIN = "spec accounting delivery sse errors tokens guard version prompts intervals files assembly".split()
 STEPS = (
@@ -58,7 +58,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "aiohttp": ("experts.client", "loadtest"),
     "prometheus_client": ("router.telemetry", "loadtest"),
     "torch": ("experts.zoo", "router.embedders"),
-    "sklearn": ("router.fit", "router.splits", "router.evaluation", "router.baselines"),  # all of them offline
+    "sklearn": ("router.fit", "router.folds", "router.evaluation", "router.baselines"),  # all of them offline
     "router.api": ("router.api", "deploy"),
 }
 # Modules that may do what a rule forbids, each with its reason.

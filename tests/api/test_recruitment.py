@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.api.world import NAMER, ODD, SUM, WHO, World, ask
+from tests.api.world import FRUGAL_USD, NAMER, ODD, SUM, WHO, World, ask
 from tests.support import sse_events
 
 
@@ -61,3 +61,20 @@ def test_symbolic_recruitment_is_shown(world: World) -> None:
     assert len(set(found["plan"]["experts"])) == 3
     assert abs(sum(c["score"] for c in found["candidates"]) - 1) < 1e-4
     assert {c["evidence"] for c in found["candidates"]} == {"skill"}
+
+
+def test_a_category_goes_to_whom_it_is_assigned_to(world: World) -> None:
+    """Sums to whom the configuration forces them to, although others are better; people to the best measured."""
+    assert world.explained("mapped")["answered_by"] == "cat"
+    assert world.explained("mapped", WHO)["answered_by"] == "ant"
+
+
+def test_a_mean_cost_is_held(world: World) -> None:
+    """The better expert is dear: it is asked at first, then as often as the target allows; a gauge shows why."""
+    asked = [world.explained("frugal") for _ in range(150)]
+    experts = [found["answered_by"] for found in asked]
+    settled = [found["cost_usd"] for found in asked[50:]]
+    assert experts[:5] == ["elk"] * 5
+    assert set(experts[-30:]) == {"ant", "elk"}
+    assert 0.7 < sum(settled) / len(settled) / FRUGAL_USD < 1.3
+    assert world.metric("symposium_usd_per_right", policy="frugal") < 0.1

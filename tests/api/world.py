@@ -40,6 +40,7 @@ NAMER, MAX_CHARS = (
 JUDGE = "judge"  # the aggregating expert: it knows the dispute of two about the sum
 DISPUTED = ("The answer is 13.", "Answer: 14")
 SONG = "La, la, " * 50
+FRUGAL_USD = 2e-4  # a query, on the mean: more than an ant costs, and less than an elk
 ROWS = [
     (SUM, "ant", "The answer is 13.", 6),
     (SUM, "bee", "13", 1),
@@ -50,6 +51,7 @@ ROWS = [
     (ODD, "ant", "La, la.", 3),
     (keywords_prompt(SUM, MAX_CHARS), NAMER, "Keywords: addition, 1 + 1", 4),
     (keywords_prompt(WHO, MAX_CHARS), NAMER, "Keywords: old books", 3),
+    (SUM, "elk", "13", 1),
     (SUM, "jay", '{"sum": 13}', 6),
     (SUM, "kay", '{ "sum": 13.0 }', 6),
     (SUM, "lee", '{"sum": "thirteen"}', 6),
@@ -77,6 +79,7 @@ KNOWS = {
     "bee": (55, 40),
     "cat": (50, 30),
     "dog": (45, 20),
+    "elk": (90, 20),
     "gone": (70, 20),
     "mute": (80, 50),
     "numb": (75, 50),
@@ -97,6 +100,14 @@ POLICIES: dict[str, dict[str, Any]] = {
     "slowly": {"experts": ["slow1", "slow2", "slow3"]},
     "handy": {"experts": ["ant", "tooled"]},
     "named": {"experts": ["ant", "bee", "cat"], "skills": "keywords"},
+    "frugal": {
+        "experts": ["ant", "elk"],
+        "max_experts": 1,
+        "target_usd_per_query": FRUGAL_USD,
+        "usd_per_right": 1,
+        "enough": 1,
+    },
+    "mapped": {"experts": ["ant", "bee", "cat"], "recruit": "assigned", "max_experts": 1},
     "drawn": {"experts": ["ant", "bee", "cat", "dog"], "recruit": "random", "max_experts": 1},
     "sampled": {"experts": ["ant", "bee", "cat", "dog"], "recruit": "symbolic", "aggregate": "vote", "min_share": 0},
 }
@@ -164,6 +175,7 @@ def config(folder: Path, url: str, gone: str, **changed: Any) -> Config:
     }
     special: dict[str, dict[str, Any]] = {
         "gone": {"base_url": f"{gone}/v1"},
+        "elk": {"price": {"input_usd_per_mtok": 100, "output_usd_per_mtok": 200}},
         "tiny": {"context_tokens": 60, "bytes_per_token": 1},
         **{name: {"capabilities": {"tools": True}} for name in ("tooled", "tooled2")},
         **{name: {"capabilities": {"json_schema": True}} for name in ("jay", "kay", "lee")},
@@ -183,6 +195,7 @@ def config(folder: Path, url: str, gone: str, **changed: Any) -> Config:
             "fitted": str(folder / "fitted.npz"),
             "profiles": str(folder / "profiles.json"),
             "general_expert": "cat",
+            "assignment": {"forced": {"sums": "cat"}},
             "keywords": {"expert": NAMER, "samples": 1, "min_repeats": 1, "max_question_chars": MAX_CHARS},
         },
         "policies": POLICIES,

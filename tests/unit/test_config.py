@@ -136,6 +136,22 @@ def test_an_engines_adapters_and_its_experts_tokenizers(tmp_path: Path) -> None:
         (YAML + "policies: {auto: {decided_at: 0}}\n", "policies.auto.decided_at: Input should be greater than 0"),
         (YAML + "convening: {hedge_quantile: 1}\n", "convening.hedge_quantile: Input should be less than 1"),
         (YAML + "convening: {breakers: {keeps: 2}}\n", "convening.breakers.keeps: unknown key; did you mean 'keep'?"),
+        (
+            YAML + "policies: {auto: {recruit: category, target_usd_per_query: 0.001}}\n",
+            "policies.auto.target_usd_per_query: needs recruit 'predicted'; others do not look at prices",
+        ),
+        (
+            YAML + "  assignment: {forced: {math: adda}}\n",
+            "routing.assignment.forced: unknown 'adda'; did you mean 'ada'?",
+        ),
+        (
+            YAML + "  assignment: {forbidden: {math: [ada, bobb]}}\n",
+            "routing.assignment.forbidden: unknown 'bobb'; did you mean 'bob'?",
+        ),
+        (
+            YAML.replace("model: ada-1", "model: ada-1\n    parameters_b: 7") + "  assignment: {resident_b: 8}\n",
+            "routing.assignment.resident_b: needs parameters_b of every expert; missing: bob",
+        ),
         ("", "the file must hold a mapping; start with `version: 1`"),
         ("- a\n", "the file must hold a mapping; start with `version: 1`"),
     ],

@@ -76,6 +76,62 @@ def test_a_profile_of_nobody_who_is_configured_does_not_count(tmp_path: Path) ->
     assert list(knowledge(tmp_path, gone=measured(90)).synthesizers["sums"]) == ["eve", "zoe", "ada"]
 
 
+# ada is right on 90 of 100 sums and 80 of 100 people, bob on 60 and 85; ada costs a thousand times as much.
+MARKET = {"ada": measured(85, sums=90, people=80), "bob": measured(72, sums=60, people=85)}
+DEAR = (
+    YAML.replace("ada-1\n", "ada-1\n    parameters_b: 70\n")
+    .replace("bob-1\n", "bob-1\n    parameters_b: 7\n")
+    .replace("input_usd_per_mtok: 1.0", "input_usd_per_mtok: 1000.0", 1)
+)
+
+
+def assigned(folder: Path, wanted: str = "", recruit: str = "assigned") -> dict[str, str]:
+    """Who serves what, with the given lines of `routing.assignment`."""
+    fitted().save(folder / "fitted.npz")
+    Profiles(experts=MARKET).save(folder / "profiles.json")
+    text = DEAR.replace("routing:\n", f"routing:\n  embedder: {{model: {KeywordEmbedder.name}}}\n")
+    text += f"  assignment: {{{wanted}}}\npolicies: {{auto: {{recruit: {recruit}}}}}\n"
+    return dict(Knowledge.load(load(yaml_file(folder, text))).assigned)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sums", "people"),
+    [
+        ("", "ada", "bob"),
+        ("resident_b: 70", "ada", "ada"),
+        ("resident_b: 69", "bob", "bob"),
+        ("usd_per_query: 0.001", "bob", "bob"),
+        ("forced: {sums: bob}", "bob", "bob"),
+        ("forbidden: {people: [bob]}", "ada", "ada"),
+    ],
+)
+def test_categories_are_assigned_as_the_configuration_wants(
+    tmp_path: Path, wanted: str, sums: str, people: str
+) -> None:
+    """To the best measured, within budgets, and but for pairs that must or must not be."""
+    assert assigned(tmp_path, wanted) == {"sums": sums, "people": people}
+
+
+def test_nobody_is_assigned_where_no_policy_recruits_by_it(tmp_path: Path) -> None:
+    """Nor where nobody was measured yet: such a symposium must start, to be measured."""
+    assert assigned(tmp_path, recruit="category") == {}
+    text = TEXT + "policies: {auto: {recruit: assigned}}\n"
+    assert knowledge(tmp_path, text).assigned == {}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        ("resident_b: 6", r"routing\.assignment: a resident size of 6 cannot be kept: the smallest that can is 7"),
+        ("forced: {maths: ada}", r"routing\.assignment: maths=ada: there is no such category"),
+    ],
+)
+def test_an_assignment_that_cannot_be_is_refused_at_the_start(tmp_path: Path, wanted: str, problem: str) -> None:
+    """With what could be kept."""
+    with pytest.raises(ValueError, match=problem):
+        assigned(tmp_path, wanted)
+
+
 def test_an_outdated_profile_shows(tmp_path: Path) -> None:
     """Another version was measured as aggregator than the one that answers now."""
     config = load(yaml_file(tmp_path, TEXT))

@@ -78,6 +78,15 @@ def test_each_method_orders_by_its_own_measure(method: Recruitment, best_first: 
     assert order(method) == best_first
 
 
+def test_whom_a_category_is_assigned_to_comes_first() -> None:
+    """Whatever others were measured to be; then they come as by category, and where nobody is assigned, all of them."""
+    assert [c.expert for c in ranked(EXPERTS, "assigned", RATES, "math", seed="r", assigned="cy")] == [
+        "cy", "bob", "ada",
+    ]  # fmt: skip
+    assert order("assigned") == order("category")
+    assert [c.expert for c in ranked(EXPERTS, "category", RATES, "math", seed="r", assigned="cy")] == order("category")
+
+
 def test_the_category_map_of_an_unknown_category_is_the_best_overall() -> None:
     """`general` was never counted: what is left is how good an expert is at everything."""
     assert order("category", category="general") == order("overall")
@@ -142,7 +151,7 @@ def test_chance_is_the_request_s_own() -> None:
 
 
 @given(
-    st.sampled_from(["predicted", "symbolic", "category", "overall", "random"]),
+    st.sampled_from(["predicted", "symbolic", "category", "assigned", "overall", "random"]),
     st.text(),
     st.sets(st.sampled_from("abc")),
 )
