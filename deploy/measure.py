@@ -1,10 +1,11 @@
-"""`symposium profile`: what it reads, shows and writes. What is asked and counted is in `router/`."""
+"""`symposium profile`: what it reads, writes and draws. What it shows is in `deploy/measured.py`; what is asked and
+counted is in `router/`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,24 +13,21 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import httpx
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from deploy.show import LOCAL, ConfigFile, Key, Url, err, fail, load_config, out, table
+from deploy.measured import bars, print_result
+from deploy.show import LOCAL, ConfigFile, Key, Url, err, fail, load_config, out
 from deploy.teach import offline_embedder
 
 if TYPE_CHECKING:
-    from router.asking import Tally
     from router.calibration import Calibration
     from router.collect import Collected
     from router.config import Config
     from router.journal import Journal
     from router.profile import Measured
-    from router.profiles import Count, Profile
+    from router.questions import LabelledQuestion
 
 T = TypeVar("T")
 
-SHOWN_CATEGORIES = 2  # of each expert; the file has all
 INTERRUPTED = 130  # a shell's code for an end by Ctrl-C
 PER_SKILL = 10  # questions on which aggregators are measured: each costs several requests
 
@@ -37,7 +35,10 @@ PER_SKILL = 10  # questions on which aggregators are measured: each costs severa
 def profile(  # noqa: PLR0913  # one argument for each option of the command
     config: ConfigFile,
     *,
-    questions: Annotated[Path, typer.Option(help="Labelled questions with answers (JSONL or parquet).")],
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="Labelled questions with answers (JSONL or parquet).", show_default="needed, but for --plot"),
+    ] = None,
     experts: Annotated[str, typer.Option(help="Only these, as in math,text.", show_default="all that answer")] = "",
     aggregators: Annotated[
         bool, typer.Option("--aggregators", help="Measure who aggregates best: one right response, two wrong ones.")
@@ -51,6 +52,13 @@ def profile(  # noqa: PLR0913  # one argument for each option of the command
     concurrency: Annotated[int, typer.Option(min=1, max=1024, help="Requests under way, over all experts.")] = 32,
     max_tokens: Annotated[int, typer.Option(min=1, help="Room for each answer.")] = 64,
     restart: Annotated[bool, typer.Option("--restart", help="Forget what an unfinished run has kept.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also draw who is right at what, and how P(right) is calibrated (PNG). Without --questions, asks "
+            "nobody and draws what was measured before."
+        ),
+    ] = None,
 ) -> None:
     """Measure experts on labelled questions through the running symposium; goes on where a run was cut off."""
     from router.calibration import Calibration
@@ -58,10 +66,12 @@ def profile(  # noqa: PLR0913  # one argument for each option of the command
     from router.profiles import Profiles
     from router.questions import read
 
-    if per_skill is not None and not aggregators:
-        fail("--per-skill: goes with --aggregators; without it every question is asked")
+    _check(aggregators, per_skill, plot)
     loaded = load_config(config)
     target = Path(loaded.routing.profiles)
+    if questions is None:
+        _draw_alone(loaded, plot, bool(experts or aggregators or restart))
+        return
     names = _chosen(loaded, experts, aggregators)
     try:
         known = Profiles.load(target)
@@ -85,8 +95,25 @@ def profile(  # noqa: PLR0913  # one argument for each option of the command
         fail(f"{url}: {error}. Is a symposium served there? (`symposium serve`, or --url)")
     except (ValueError, OSError) as error:
         fail(str(error))
-    _print_result(measured, target, note)
+    print_result(measured, target, note)
+    if plot:
+        _draw(loaded, plot, calibration.questions)
     raise typer.Exit(1 if measured.failed else 0)
+
+
+def _check(aggregators: bool, per_skill: int | None, plot: Path | None) -> None:
+    """Ends the command where options go against each other, or no picture could be drawn of what it measures."""
+    from router.pictures import need_matplotlib
+
+    if per_skill is not None and not aggregators:
+        fail("--per-skill: goes with --aggregators; without it every question is asked")
+    if plot and aggregators:
+        fail("--plot: draws experts that answer questions; it does not go with --aggregators")
+    if plot:
+        try:
+            need_matplotlib()
+        except ValueError as error:
+            fail(str(error))
 
 
 def _chosen(config: Config, wanted: str, aggregators: bool) -> list[str]:
@@ -116,7 +143,7 @@ async def _answers(asking: _Asking, calibration: Calibration, names: list[str], 
 
     at_once = asking.concurrency
     async with connect(asking.url, asking.api_key, at_once) as client:
-        with _bars(err, "right") as show:
+        with bars(err, "right") as show:
             return await measure(
                 client, calibration, names, asking.journal, show, concurrency=at_once, too_long_is_wrong=panels
             )
@@ -153,7 +180,7 @@ async def _responses(asking: _Asking, calibration: Calibration, names: Sequence[
     from router.collect import collect
 
     async with connect(asking.url, asking.api_key, asking.concurrency) as client:
-        with _bars(err, "with one right and two wrong") as show:
+        with bars(err, "with one right and two wrong") as show:
             told = partial(show, "responses")
             return await collect(client, calibration, names, asking.journal, told, concurrency=asking.concurrency)
 
@@ -193,61 +220,27 @@ def _until_done(work: Coroutine[None, None, T], journal: Journal) -> T:
         raise typer.Exit(INTERRUPTED) from None
 
 
-@contextmanager
-def _bars(console: Console, counted: str) -> Iterator[Callable[[str, Tally], None]]:
-    """A bar for each expert: answers of all questions, and how many are right (or what else is `counted`) so far."""
-    tasks: dict[str, TaskID] = {}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(f"{{task.fields[right]}} {counted}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
-
-        def show(expert: str, tally: Tally) -> None:
-            right = f"{tally.right} ({100 * tally.right / tally.asked:.0f} %)" if tally.asked else "0"
-            if expert not in tasks:
-                tasks[expert] = bars.add_task(expert, total=tally.total, completed=tally.asked, right=right)
-                if tally.taken_over:
-                    bars.print(f"{expert}: {tally.taken_over} of {tally.total} answers taken over from the last run")
-            else:
-                bars.update(tasks[expert], completed=tally.asked, right=right)
-
-        yield show
+def _draw_alone(config: Config, plot: Path | None, more: bool) -> None:
+    """Draws what was measured before. `more`: there are options that say what to ask."""
+    if plot is None or more:
+        fail("--questions: needed, but where --plot alone is to draw what was measured before")
+    _draw(config, plot, ())
 
 
-def _print_result(measured: Measured, target: Path, note: str) -> None:
-    if measured.profiles:
-        best_first = sorted(measured.profiles.items(), key=lambda item: -_share(item[1].overall))
-        rows = [_row(name, found) for name, found in best_first]
-        out.print(table("", ["expert", "right / asked", "best at", "tokens", "version"], rows))
-        if note:
-            out.print(note, markup=False, soft_wrap=True)
-        engines = sorted({found.engine_version for found in measured.profiles.values()})
-        out.print(f"engines: {', '.join(engines)}", markup=False, soft_wrap=True)
-        out.print(f"written to {target}; restart to use it", markup=False, soft_wrap=True)
-    for name, why in measured.failed.items():
-        err.print(f"{name} was not measured: {why}", style="red", markup=False, soft_wrap=True)
-    if measured.failed:
-        err.print("the answers so far are kept; the same command goes on", markup=False)
+def _draw(config: Config, plot: Path, questions: Sequence[LabelledQuestion]) -> None:
+    """Args: questions: those that were asked; without any, skills are grouped as what was learned says."""
+    from router.learn import category_of_skill
+    from router.pictures import file_of
+    from router.profile_plot import draw
 
-
-def _row(name: str, found: Profile) -> tuple[str, ...]:
-    rates = {category: _share(count) for category, count in found.categories.items()}
-    best = sorted(rates, key=lambda category: -rates[category])[:SHOWN_CATEGORIES]
-    return (
-        name,
-        f"{found.overall.right}/{found.overall.asked} ({_share(found.overall):.0%})",
-        ", ".join(f"{category} {rates[category]:.0%}" for category in best),
-        f"{found.mean_output_tokens:.1f}",
-        found.expert_version,
-    )
-
-
-def _share(count: Count) -> float:
-    return count.right / count.asked
+    file = file_of(plot)
+    try:
+        note = draw(config, file, category_of_skill(questions))
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    out.print(f"drawn into {file}", markup=False, soft_wrap=True)
+    if note:
+        err.print(note, style="yellow", markup=False, soft_wrap=True)
 
 
 def stale_profiles(config: Config) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class Delivery:
         """The next message to the application. Where nothing can be received any more nobody is there."""
         try:
             message = await self._receive()
-        except Exception:  # Serve's proxy tells so of a client that leaves while its request is being handed over
+        except Exception:  # noqa: BLE001  # Serve tells so of a client that leaves while its request is handed over
             message = {"type": "http.disconnect"}
         if message["type"] == "http.disconnect":
             self.gone = True

@@ -7,7 +7,8 @@ penalties and shares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from router.classify import Classifier, classify
 from router.correctness import VIEWS, Reading
 from router.dialogue import cut
 from router.fit import REGULARISATION, Labelled, centroids_of, labelled, splits_of, uncalibrated
+from router.fit_report import expected_calibration_error, reliability
 from router.learn_correctness import Lesson, learn_correctness
 from router.learn_jury import learn_jury, votes
 from router.learn_stopping import learn_stopping
@@ -101,7 +103,8 @@ def learn(
         ballots, p = votes(given.answers, given.right), learned.out_of_fold
         jury = learn_jury(given.experts, ballots, p, seed)
         stopping = learn_stopping(given.experts, ballots, p, lesson.folds, seed)
-    report = _report(lesson, p, learned.blend.base)
+    report = _report(lesson, p, learned.blend.base, settings.strength)
+    report["category_of_skill"] = category_of_skill(given.questions)
     return Learned(embed.name, versions, learned.blend, jury, stopping, report)
 
 
@@ -150,7 +153,13 @@ def read(
     return categories, infer(vocabulary, cosines, settings.skill_floor, settings.max_skills)
 
 
-def _report(lesson: Lesson, p: NDArray[np.float64], base: NDArray[np.float64]) -> dict[str, Any]:
+def category_of_skill(questions: Iterable[LabelledQuestion]) -> dict[str, str]:
+    """Skill -> the category of most of its questions; of as many in two, the one that came first."""
+    counts = Counter((skill, question.category) for question in questions for skill in question.skills)
+    return {skill: category for (skill, category), _ in reversed(counts.most_common())}
+
+
+def _report(lesson: Lesson, p: NDArray[np.float64], base: NDArray[np.float64], strength: float) -> dict[str, Any]:
     every = np.arange(len(p))
     best = int(base.argmax())
     return {
@@ -160,4 +169,24 @@ def _report(lesson: Lesson, p: NDArray[np.float64], base: NDArray[np.float64]) -
         "brier_of_base_rates": round(float(np.square(base - lesson.right).mean()), 4),
         "best_single": round(float(lesson.right[:, best].mean()), 4),
         "chosen": round(float(lesson.right[every, p.argmax(axis=1)].mean()), 4),
+        "calibration": {
+            "profiles": _calibration(_by_profiles(lesson, strength), lesson.right),
+            "learned": _calibration(p, lesson.right),
+        },
     }
+
+
+def _by_profiles(lesson: Lesson, strength: float) -> NDArray[np.float64]:
+    """What profiles alone predict, [N, E]: of each fold by the counts of the others."""
+    p = np.zeros_like(lesson.right)
+    for fold in np.unique(lesson.folds):
+        test = lesson.folds == fold
+        rates = lesson.rates(np.flatnonzero(~test), strength)
+        p[test] = rates.predict(lesson.reading.categories[test], lesson.reading.skills[test]).rate
+    return p
+
+
+def _calibration(p: NDArray[np.float64], right: NDArray[np.float64]) -> dict[str, Any]:
+    """Predicted against observed, over the answers of all experts: [N, E] each."""
+    predicted, observed = p.ravel(), right.ravel().astype(np.bool_)
+    return {"ece": round(expected_calibration_error(predicted, observed), 4), **reliability(predicted, observed)}

@@ -19,7 +19,7 @@ from router.records import Usage
 
 GAIN = 0.03
 FIRST, LEAST, MOST = 0.02, 1e-3, 10.0  # right answers that a query of the target's cost must be worth
-LARGEST = 10.0  # one query counts as so many targets at most: a runaway answer must not starve those behind it
+LARGEST = 100.0  # targets that one query counts as at most: a runaway answer must not starve those behind it
 
 
 @dataclass(frozen=True, slots=True)

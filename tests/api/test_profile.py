@@ -21,8 +21,10 @@ from experts.recorded_book import Behaviour
 from experts.version import expert_versions
 from router.asking import Tally, connect
 from router.calibration import Calibration
+from router.config import Config
 from router.journal import open_journal, partial_path
 from router.profile import Measured, measure
+from router.profile_plot import draw
 from router.profiles import Count, Profiles
 from router.questions import LabelledQuestion
 from tests.api.world import BEHAVIOURS, KEY, KEY_ENV, ROWS, World, config, profiles, routing
@@ -201,6 +203,22 @@ def test_the_command_goes_on_with_what_was_kept(world: World, tmp_path: Path) ->
     restarted = invoke(world, tmp_path, "--experts", "ant", "--restart")
     assert (restarted.exit_code, started(world, "ant") - before) == (0, 6)
     assert not partial_path(tmp_path / "profiles.json").exists()
+
+
+def test_the_command_draws_what_it_measured(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After it has asked and written; skills are grouped as the questions are, whatever was learned."""
+    seen = list[object]()
+
+    def watched(config: Config, file: Path, category_of_skill: dict[str, str]) -> str:
+        seen.append(category_of_skill)
+        return draw(config, file, category_of_skill)
+
+    monkeypatch.setattr("router.profile_plot.draw", watched)
+    result = invoke(world, tmp_path, "--experts", "ant,bee", "--plot", str(tmp_path / "p"))
+    assert result.exit_code == 0, result.output
+    assert result.output.index("written to") < result.output.index(f"drawn into {tmp_path / 'p.png'}")
+    assert (tmp_path / "p.png").stat().st_size > 0
+    assert seen == [{"addition": "sums", "doubling": "sums"}]
 
 
 def test_ctrl_c_says_how_to_go_on(world: World, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from router.calibration import Calibration, Graded
 from router.correctness import VIEWS, Correctness, Reading
-from router.fit import fit
+from router.fit import fit, labelled
 from router.fitted import Fitted
-from router.learn import Answered, Settings, answered, learn, read
+from router.learn import Answered, Settings, _by_profiles, _lesson, answered, category_of_skill, learn, read
 from router.learn_stopping import PRICES
 from router.learned import Learned
 from router.questions import LabelledQuestion
@@ -91,6 +91,41 @@ def test_the_report_counts_what_was_learned_from() -> None:
     given, _, found = known()
     assert (found.report["questions"], found.report["views"]) == (200, list(VIEWS))
     assert found.report["best_single"] == pytest.approx(given.right.mean(axis=0).max(), abs=1e-4)
+
+
+def test_the_report_says_how_predictions_are_calibrated() -> None:
+    """Of profiles alone and of what was learned: bins over all answers, whose shares add up to what was right."""
+    given, _, found = known()
+    for bins in found.report["calibration"].values():
+        assert sum(bins["counts"]) == given.right.size
+        columns = zip(bins["counts"], bins["confidence"], bins["accuracy"], strict=True)
+        filled = [(n, p, right) for n, p, right in columns if n]
+        assert sum(n * right for n, _, right in filled) == pytest.approx(given.right.sum(), abs=0.1)
+        gaps = sum(n * abs(p - right) for n, p, right in filled) / given.right.size
+        assert bins["ece"] == pytest.approx(gaps, abs=2e-4)
+        assert bins["ece"] < 0.1
+    assert found.report["calibration"]["profiles"] != found.report["calibration"]["learned"]
+
+
+def test_what_profiles_alone_predict_knows_nothing_of_the_question() -> None:
+    """Other answers in a fold change what is predicted of the other folds, and nothing in it."""
+    given, _, _ = known()
+    lesson = _lesson(given, labelled(given.questions, Cloud()), 1.0, SETTINGS, seed=1)
+    held_out = lesson.folds == 0
+    other = replace(lesson, right=np.where(held_out[:, None], 1 - lesson.right, lesson.right))
+    was, now = _by_profiles(lesson, SETTINGS.strength), _by_profiles(other, SETTINGS.strength)
+    np.testing.assert_array_equal(was[held_out], now[held_out])
+    assert (was[~held_out] != now[~held_out]).all()
+
+
+def test_a_skill_belongs_to_the_category_of_most_of_its_questions() -> None:
+    """Of as many in two to the first; the report keeps it."""
+    one, two = questions(wordings=1, each=1)
+    elsewhere = one.model_copy(update={"category": "logic"})
+    assert category_of_skill([one, two]) == {"sums": "math", "words": "text"}
+    assert category_of_skill([one, elsewhere]) == {"sums": "math"}
+    assert category_of_skill([one, elsewhere, elsewhere]) == {"sums": "logic"}
+    assert known()[2].report["category_of_skill"] == {"sums": "math", "words": "text"}
 
 
 def test_all_parts_are_of_the_same_experts() -> None:

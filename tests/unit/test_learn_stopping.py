@@ -51,7 +51,8 @@ def learned(given: Votes, p: NDArray[np.float64]) -> tuple[Jury, Stopping]:
 def file_of(jury: Jury, stopping: Stopping) -> Learned:
     """A learned file whose other parts do not matter to votes."""
     line = Linear(np.zeros(1), np.zeros((1, 4)), np.zeros(4))
-    blend = Blend(NAMES, line, line, *[np.ones(len(SURFACE_FEATURES))] * 2, np.zeros(4), *[np.zeros(len(VIEWS))] * 2)
+    forms, shares = np.ones(len(SURFACE_FEATURES)), np.zeros(len(VIEWS))
+    blend = Blend(NAMES, line, line, forms, forms, np.zeros(4), shares, shares)
     return Learned(embedder="none", versions={}, blend=blend, jury=jury, stopping=stopping, report={})
 
 
