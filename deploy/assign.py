@@ -1,10 +1,8 @@
-"""`symposium assign`: which expert serves which category. It reads, prints and draws; `router/assign.py` decides."""
+"""`symposium assign`: which expert serves which category. It reads and prints; `router/assign.py` decides."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from router.profiles import Profiles
 
 PROMPT_TOKENS = 256
-LOG_FROM = 10.0  # sizes that differ by more than this factor are drawn on a logarithmic axis
-BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito, told apart by colour-blind eyes
 
 
 def assign(  # noqa: PLR0913  # one argument for each option of the command
@@ -45,16 +41,17 @@ def assign(  # noqa: PLR0913  # one argument for each option of the command
     """Choose the expert of each category from measured profiles, under budgets."""
     from router.assign import assign as solved
     from router.assign import pareto as front_of
+    from router.assign_plot import plot as draw
+    from router.pictures import file_of, need_matplotlib
     from router.profiles import Profiles
 
-    if plot and not plot.suffix:
-        plot = plot.with_suffix(".png")  # as matplotlib would write it
-    if plot and find_spec("matplotlib") is None:  # said before solving
-        fail("--plot: pictures need matplotlib, a development tool: pip install 'symposium[dev]'")
     if sizes is None and (budget is not None or pareto or plot):
         fail("--sizes: needed to know what is resident; a CSV file with expert,parameters_b")
     loaded = load_config(config)
     try:
+        if plot:
+            need_matplotlib()  # before solving rather than after it
+            plot = file_of(plot)
         profiles = Profiles.load(Path(loaded.routing.profiles))
         _say_doubts(loaded, profiles)
         pairs = _pairs("--force", force), _pairs("--forbid", forbid)
@@ -63,7 +60,7 @@ def assign(  # noqa: PLR0913  # one argument for each option of the command
             found = solved(problem, max_size=budget, max_cost=cost)
             front = front_of(problem, max_cost=cost) if pareto or plot else ()
         if plot:
-            _draw(plot, front, found)
+            draw(front, found, plot)
     except (ValueError, OSError) as error:
         fail(str(error))
     if as_json:
@@ -117,19 +114,13 @@ def _problem(
 
 def _sizes(file: Path, experts: Sequence[str]) -> dict[str, float]:
     """Expert -> billions of parameters. Raises ValueError: a line that is none, or an expert that has none."""
+    from router.outcome_files import csv_number, csv_rows
+
     found: dict[str, float] = {}
-    with file.open(encoding="utf-8-sig", newline="") as lines:  # spreadsheets write a byte order mark
-        rows = csv.DictReader(lines)
-        for row in rows:
-            try:
-                if None in row:  # more values than columns: a decimal comma
-                    raise ValueError
-                name, size = row["expert"].strip(), float(row["parameters_b"])
-            except (KeyError, TypeError, ValueError, AttributeError):
-                raise ValueError(f"{file}, line {rows.line_num}: not expert,parameters_b and two values") from None
-            if name in found:
-                raise ValueError(f"{file}, line {rows.line_num}: '{name}' is there twice")
-            found[name] = size
+    for line, row in csv_rows(file, "expert", "parameters_b"):
+        if (name := row["expert"]) in found:
+            raise ValueError(f"{file}:{line}: '{name}' comes twice; keep one of its rows")
+        found[name] = csv_number(file, line, "parameters_b", row["parameters_b"], "give billions of parameters")
     if missing := [name for name in experts if name not in found]:
         raise ValueError(f"{file}: no parameters_b of {', '.join(missing)}")
     return {name: found[name] for name in experts}
@@ -177,25 +168,3 @@ def _print_front(front: Sequence[Assignment]) -> None:
         for point in front
     ]
     out.print(table("the best of every resident budget", ["resident B", "right", "USD a query", "experts"], rows))
-
-
-def _draw(file: Path, front: Sequence[Assignment], chosen: Assignment) -> None:
-    """A step for each budget from which on more is right."""
-    from matplotlib.figure import Figure  # without pyplot: nothing global, no display
-    from matplotlib.ticker import LogLocator
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    sizes, rights = [p.resident_size for p in front], [100 * p.quality for p in front]
-    axes.step(sizes, rights, where="post", color=BLUE, marker="o", markersize=4, label="the best of each budget")
-    axes.plot(chosen.resident_size, 100 * chosen.quality, "D", color=ORANGE, label="chosen")
-    if sizes[0] > 0 and sizes[-1] > LOG_FROM * sizes[0]:
-        axes.set_xscale("log", subs=[])
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("resident parameters (billions)")
-    axes.set_ylabel("right answers (%)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=150)

@@ -55,25 +55,23 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
     from router.config import Embedder
     from router.evaluate import POLICIES
     from router.evaluate import evaluate as run
-    from router.evaluation_plot import need_matplotlib
     from router.evaluation_plot import plot as draw
     from router.evaluation_report import BEST_SINGLE, ORACLE, report, table
     from router.outcomes import read
+    from router.pictures import file_of, need_matplotlib
 
-    if plot and not plot.suffix:
-        plot = plot.with_suffix(".png")  # as matplotlib would write it
     try:
         if plot:
             need_matplotlib()  # before an hour's work rather than after it
+            plot = file_of(plot)
         chosen = _known(policies, POLICIES)
         asked, notes = read(questions, outcomes, models, _names(pool) or None, _filters(where or []))
         splits, more = _splits(asked, (train_ids, test_ids), folds, seed)
-        for note in (*notes, *more):
-            err.print(note, style="yellow", markup=False, soft_wrap=True)
+        _say((*notes, *more))
         with Progress(console=err) as bars:
-            bar, step = bars.add_task("embedding", total=len(asked)), bars.add_task("", total=None)
+            bar, step = bars.add_task("embedding", total=len(set(asked.texts))), bars.add_task("", total=None)
             embed = offline_embedder(Embedder(model=embedder), lambda count: bars.advance(bar, count))
-            results, rows = run(
+            results, rows, others = run(
                 asked,
                 splits,
                 embed,
@@ -81,7 +79,9 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
                 policies=chosen,
                 on_step=lambda name: bars.update(step, description=name),
             )
+        _say(others)
         figures = report(results, [asked.groups[row] for row in rows], BEST_SINGLE, ORACLE, seed)
+        figures["notes"] = [*notes, *more, *others]
     except (ValueError, OSError) as error:
         fail(str(error))
     heading, unit = COSTS[asked.usd_from]
@@ -102,6 +102,11 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
         out.print(f"written to {file}", markup=False, soft_wrap=True)
 
 
+def _say(notes: Iterable[str]) -> None:
+    for note in notes:
+        err.print(note, style="yellow", markup=False, soft_wrap=True)
+
+
 def _names(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
@@ -110,21 +115,11 @@ def _known(wanted: str, policies: Iterable[str]) -> list[str] | None:
     """The policies that are asked for; None for all. Raises ValueError for one that there is not."""
     from router.outcome_files import did_you_mean
 
-    names = {_joined(name.split(",")): name for name in policies}
-    parts, found = [part for part in wanted.split(",") if part.strip()], []
-    while parts:  # commas stand in names, too: the longest one counts
-        sizes = range(len(parts), 0, -1)
-        size = next((size for size in sizes if _joined(parts[:size]) in names), None)
-        if size is None:
-            missing = parts[0].strip()
-            raise ValueError(f"--policies: no policy '{missing}'; {did_you_mean(missing, names.values())}")
-        found.append(names[_joined(parts[:size])])
-        parts = parts[size:]
-    return list(dict.fromkeys(found)) or None
-
-
-def _joined(parts: Iterable[str]) -> str:
-    return ",".join(part.strip() for part in parts)
+    known, found = list(policies), _names(wanted)
+    for name in found:
+        if name not in known:
+            raise ValueError(f"--policies: no policy '{name}'; {did_you_mean(name, known)}")
+    return found or None
 
 
 def _filters(where: list[str]) -> dict[str, str]:

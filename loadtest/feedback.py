@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.feedback_figures import arm, attack, models
-from loadtest.feedback_replay import BLOCK, Attack, Blow, Prior, Replay, Settings, Split, World, read, replay, split
+from loadtest.feedback_replay import BLOCK, Attack, Blow, Prior, Recorded, Replay, Settings, Split, read, replay, split
 from loadtest.report import publish
 
 NAMES = 1000  # that a source without a name of its own makes up
@@ -60,33 +60,33 @@ def attacks(plain: Settings, lies: int, at: Sequence[int]) -> Iterator[Settings]
 class Replays:
     """Each settings' replays, made once: several arms are compared with the same one."""
 
-    def __init__(self, world: World, parts: Sequence[Split], seed: int, console: Console) -> None:
-        self._world, self._parts, self._seed, self._console = world, parts, seed, console
+    def __init__(self, recorded: Recorded, parts: Sequence[Split], seed: int, console: Console) -> None:
+        self._recorded, self._parts, self._seed, self._console = recorded, parts, seed, console
         self._made: dict[Settings, list[Replay]] = {}
 
     def __getitem__(self, settings: Settings) -> list[Replay]:
         if settings not in self._made:
             seeds = enumerate(self._parts, self._seed)
-            self._made[settings] = [replay(self._world, parts, settings, seed) for seed, parts in seeds]
+            self._made[settings] = [replay(self._recorded, parts, settings, seed) for seed, parts in seeds]
             self._console.print(f"{len(self._made)}: {settings}", markup=False, soft_wrap=True)
         return self._made[settings]
 
 
-def measure(world: World, options: argparse.Namespace, console: Console) -> JsonObject:
+def measure(recorded: Recorded, options: argparse.Namespace, console: Console) -> JsonObject:
     """Everything that is published.
 
     Raises:
         ValueError: too few questions.
     """
     seeds = range(options.seed, options.seed + options.seeds)
-    count, stream = len(world.right), options.stream // BLOCK * BLOCK
+    count, stream = len(recorded), options.stream // BLOCK * BLOCK
     parts = [split(count, options.calibration, stream, seed) for seed in seeds]
-    made = Replays(world, parts, options.seed, console)
+    made = Replays(recorded, parts, options.seed, console)
     plain = Settings(sources=options.sources, per_source=options.per_source)
     marks = [mark for mark in MARKS if mark < stream] + [stream]
     strikes = (0, stream // 2 // BLOCK * BLOCK)
     return {
-        "models": models(world.models, world.right),
+        "models": models(recorded.experts, recorded.whole),
         "questions": {"calibration": options.calibration, "stream": stream, "test": len(parts[0].test)},
         "seeds": list(seeds),
         "arms": [
@@ -179,8 +179,8 @@ def main() -> None:
     options = _options()
     console = Console(stderr=True)
     try:
-        world = read(options.questions, options.outcomes, options.models)
-        figures = measure(world, options, console)
+        recorded = read(options.questions, options.outcomes, options.models)
+        figures = measure(recorded, options, console)
     except (OSError, ValueError) as error:
         raise SystemExit(str(error)) from error
     show(figures, console)

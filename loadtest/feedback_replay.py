@@ -8,16 +8,17 @@ not served over HTTP yet. Deterministic: all chance comes from a seed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from router.config import Routing
 from router.feedback import PER_SOURCE, Outcome, Seen, calibration_worth, moved
-from router.outcomes import Outcomes
+from router.outcomes import Outcomes, profiles_of
 from router.outcomes import read as read_outcomes
-from router.profiles import Count, Profile, Profiles
+from router.profiles import Count, Profiles
 from router.ranking import ranked
 from router.rates import Rates, vector
 from router.recruit import candidates
@@ -27,25 +28,12 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.int64]
 
-STRENGTH = 8.0  # routing.prior_strength, as it is by default
+Recorded = Outcomes  # Q questions that each of M models has answered
+STRENGTH: float = Routing.model_fields["prior_strength"].default
 EVERY = 50  # outcomes between two readings of the feedback by the router
 BLOCK = 250  # outcomes between two judgements
 Prior = Literal["right", "swapped", "reversed", "none"]
 Blow = Literal["swap", "crown"]
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """Q questions that each of M models has answered.
-
-    Attributes:
-        categories: of each question, Q of them.
-        right: [Q, M] whether the model's answer was right.
-    """
-
-    models: tuple[str, ...]
-    categories: NDArray[np.str_]
-    right: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +103,19 @@ class Replay:
     worth: NDArray[np.float64]
 
 
-def read(questions: Path, outcomes: Path, models: Sequence[str] | None) -> World:
+def read(questions: Path, outcomes: Path, models: Sequence[str] | None) -> Recorded:
     """The questions that all of these models answered, each text once; of all models there are, if none are named.
+    An answer is right or wrong (`Outcomes.whole`).
 
     Raises:
         ValueError: what is wrong with the files.
     """
     found, _ = read_outcomes(questions, outcomes, None, models, {})
-    return world_of(found)
-
-
-def world_of(found: Outcomes) -> World:
-    """A score of at least one half counts as right."""
     first: dict[str, int] = {}
     for row, group in enumerate(found.groups):
         first.setdefault(group, row)
-    rows = list(first.values())
-    return World(found.experts, np.array(found.categories)[rows], found.right[rows] >= 0.5)
+    whole = replace(found, right=found.whole.astype(np.float64))
+    return whole.only(np.array(list(first.values()), dtype=np.int64))
 
 
 def split(questions: int, calibration: int, stream: int, seed: int) -> Split:
@@ -146,34 +130,12 @@ def split(questions: int, calibration: int, stream: int, seed: int) -> Split:
     return Split(order[:calibration], order[calibration : calibration + stream], order[calibration + stream :])
 
 
-def calibrated(world: World, rows: Rows) -> Profiles:
-    """What `symposium profile` would have counted on these questions."""
-    categories, right = world.categories[rows], world.right[rows]
-    return Profiles(
-        experts={
-            model: _profile(
-                _count(right[:, number]),
-                {str(name): _count(right[categories == name, number]) for name in np.unique(categories)},
-            )
-            for number, model in enumerate(world.models)
-        }
-    )
-
-
-def _count(right: NDArray[np.bool_]) -> Count:
-    return Count(right=int(right.sum()), asked=len(right))
-
-
-def _profile(overall: Count, categories: dict[str, Count]) -> Profile:
-    name = "recorded"
-    return Profile(expert_version=name, engine_version=name, questions=name, overall=overall, categories=categories)
-
-
 def prior(known: Profiles, kind: Prior) -> Profiles:
     """The profiles that a replay begins with, of those that were calibrated."""
     best_first = sorted(known.experts, key=lambda name: (-known.experts[name].overall.right, name))
     if kind == "none":
-        return Profiles(experts={name: _profile(Count(), {}) for name in known.experts})
+        nothing = {"overall": Count(), "categories": {}, "output_tokens": 0}
+        return Profiles(experts={name: found.model_copy(update=nothing) for name, found in known.experts.items()})
     given = best_first[::-1] if kind == "reversed" else best_first
     if kind == "swapped":
         given = [best_first[-1], *best_first[1:-1], best_first[0]]
@@ -198,25 +160,26 @@ def orders(profiles: Profiles, categories: Sequence[str]) -> dict[str, list[str]
     return found
 
 
-def replay(world: World, parts: Split, settings: Settings, seed: int) -> Replay:
+def replay(recorded: Recorded, parts: Split, settings: Settings, seed: int) -> Replay:
     """The whole stream, in its order; what is left of it after the last whole block is not asked."""
-    return _Run(world, parts, settings, seed).replay()
+    return _Run(recorded, parts, settings, seed).replay()
 
 
 class _Run:
     """One replay under way."""
 
-    def __init__(self, world: World, parts: Split, settings: Settings, seed: int) -> None:
-        self._world, self._parts, self._settings = world, parts, settings
+    def __init__(self, recorded: Recorded, parts: Split, settings: Settings, seed: int) -> None:
+        self._recorded, self._parts, self._settings = recorded, parts, settings
+        self._right = recorded.whole
         self._rng = np.random.default_rng([seed, 1])  # another chance than the split's
-        self._place = {model: number for number, model in enumerate(world.models)}
-        self._categories = [str(name) for name in np.unique(world.categories)]
+        self._place = {model: number for number, model in enumerate(recorded.experts)}
+        self._categories = sorted(set(recorded.categories))
         self._known = {f"honest-{number}" for number in range(settings.sources)}
         if settings.attack is not None and settings.attack.named:
             self._known |= {f"liar-{number}" for number in range(settings.attack.liars)}
-        self._profiles = prior(calibrated(world, parts.calibration), settings.prior)
-        test = world.categories[parts.test]
-        self._hits = {name: world.right[parts.test[test == name]].sum(axis=0) for name in self._categories}
+        self._profiles = prior(profiles_of(recorded.only(parts.calibration)), settings.prior)
+        test = np.array([recorded.categories[row] for row in parts.test])
+        self._hits = {name: self._right[parts.test[test == name]].sum(axis=0) for name in self._categories}
         self._seen = Seen()
         self._read()
 
@@ -255,11 +218,11 @@ class _Run:
         return [outcome.right for outcome in outcomes]
 
     def _outcome(self, row: np.int64) -> Outcome:
-        category = str(self._world.categories[row])
+        category = self._recorded.categories[row]
         source = f"honest-{self._rng.integers(self._settings.sources)}"
         explores, drawn = self._rng.random() < self._settings.explored, self._rng.integers(len(self._place))
-        expert = self._world.models[drawn] if explores else self._orders[category][0]
-        return Outcome(source, expert, category, (), bool(self._world.right[row, self._place[expert]]))
+        expert = self._recorded.experts[drawn] if explores else self._orders[category][0]
+        return Outcome(source, expert, category, (), bool(self._right[row, self._place[expert]]))
 
     def _feed(self, outcomes: Sequence[Outcome]) -> None:
         self._seen = self._seen.plus(Seen.of(outcomes, self._known))
@@ -272,7 +235,7 @@ class _Run:
 
     def _lies(self, attack: Attack) -> Iterator[Outcome]:
         hits = np.sum(list(self._hits.values()), axis=0)
-        weakest = self._world.models[int(hits.argmin())]
+        weakest = self._recorded.experts[int(hits.argmin())]
         for number in range(attack.outcomes):
             turn, liar = divmod(number, attack.liars)
             turn, place = divmod(turn, len(self._categories))

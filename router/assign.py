@@ -95,16 +95,14 @@ def problem_of(
         ValueError: none of the experts was measured in any category; and as for `Problem`.
     """
     found = Rates.of(profiles.experts, strength)
-    asked = found.by_category[1][[found.places[name] for name in experts if name in found.places]].sum(axis=0)
+    asked = found.by_category.asked[[found.places[name] for name in experts if name in found.places]].sum(axis=0)
     if not asked.any():
         raise ValueError("none of these experts was measured in any category; `symposium profile` measures them")
 
-    def rate(expert: str, i: int) -> float:
-        return float(found.category_rates[found.places[expert], i]) if expert in found.places else found.mean
-
-    measured = [(i, name) for i, name in enumerate(found.categories) if asked[i]]
-    frequencies = {name: float(asked[i] / asked.sum()) for i, name in measured}
-    rates = {name: {expert: rate(expert, i) for expert in experts} for i, name in measured}
+    frequencies = {
+        name: float(count / asked.sum()) for name, count in zip(found.categories, asked, strict=True) if count
+    }
+    rates = {name: {expert: found.rate(expert, name) for expert in experts} for name in frequencies}
     return Problem(frequencies, rates, sizes, costs, forced, forbidden)
 
 
@@ -141,7 +139,8 @@ def pareto(problem: Problem, *, max_cost: float | None = None, max_points: int =
     best = assign(problem, max_cost=max_cost)
     program = _program(problem).within(None, max_cost)
     least = program.least(program.size, best.resident_size)
-    smallest = program.within(float(program.size @ least), None).best() or best
+    smallest = program.within(float(program.size @ least) * (1 + TIE), None).best()
+    assert smallest is not None, "`least` is one"
     front, steps = [smallest, best], [(smallest, best)]
     while steps and len(front) < max_points:
         low, high = steps.pop(max(range(len(steps)), key=lambda i: steps[i][1].quality - steps[i][0].quality))

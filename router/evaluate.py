@@ -7,7 +7,7 @@ aggregate, learned votes and stopping. Baselines are next to them, always.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,22 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from router.aggregate import aggregation
-from router.baselines import (
-    at_random,
-    by_neighbours,
-    by_overall,
-    by_regressions,
-    by_true_category,
-    majority,
-)  # fmt: skip
-from router.config import Policy
-from router.evaluation import Embedded, World, world
+from router.baselines import at_random, by_neighbours, by_overall, by_regressions, by_true_category, majority
+from router.config import MAX_EXPERTS, Convening, Policy
+from router.evaluation import Embedded, Trial, trial
 from router.evaluation_report import BEST_SINGLE, ORACLE, SINGLE_MODELS, Kind, Result
-from router.learn_stopping import PRICES
 from router.outcomes import Outcomes
 from router.plan import plan
 from router.ranking import ranked
-from router.records import Needs, Query
+from router.records import Candidate, Needs, Query
 from router.replay import replay
 
 if TYPE_CHECKING:
@@ -38,10 +30,10 @@ if TYPE_CHECKING:
 
     from router.embed import Embedder
 
-ALL = 16  # as many as a policy may convene
-ONE_BY_ONE = (1,) * ALL
-ALTERNATIVES = 2.0  # the configuration's own default
-WORTH_USD = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # what a right answer may be worth
+ONE_BY_ONE = (1,) * MAX_EXPERTS
+ALTERNATIVES = Convening().alternatives
+GAINS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.1)  # what a call may have to add
+WORTH_USD = (0.0003, 0.003, 0.01, 0.03, 0.1, 0.3)  # what a right answer may be worth
 QUERY = Query("evaluation", "auto", "", {}, Needs(), (), None)
 
 
@@ -57,64 +49,67 @@ class Contender(NamedTuple):
     """`votes`: it needs to know what was answered, not only who was right."""
 
     kind: Kind
-    choose: Callable[[World], Choice]
+    choose: Callable[[Trial], Choice]
     votes: bool = False
     curve: str | None = None
 
 
-def _one(world_of: World, scores: NDArray[np.float64]) -> Choice:
+def _one(of: Trial, scores: NDArray[np.float64]) -> Choice:
     """The expert with the best score answers."""
     every, chosen = np.arange(len(scores)), scores.argmax(axis=1)
-    return Choice(world_of.asked.right[every, chosen], np.ones(len(every)), world_of.asked.usd[every, chosen])
+    return Choice(of.asked.right[every, chosen], np.ones(len(every)), of.asked.usd[every, chosen])
 
 
-def _majority(world_of: World, scores: NDArray[np.float64], count: int) -> Choice:
-    every, count = np.arange(len(scores)), min(count, scores.shape[1])
-    asked = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    usd = world_of.asked.usd[every[:, None], asked].sum(axis=1)
-    chosen = majority(world_of, scores, count)
-    return Choice(world_of.asked.right[every, chosen], np.full(len(every), float(count)), usd)
+def _majority(of: Trial, scores: NDArray[np.float64], count: int) -> Choice:
+    every, (chosen, asked) = np.arange(len(scores)), majority(of, scores, count)
+    usd = np.take_along_axis(of.asked.usd, asked, axis=1).sum(axis=1)
+    return Choice(of.asked.right[every, chosen], np.full(len(every), float(asked.shape[1])), usd)
 
 
-def _oracle(world_of: World) -> Choice:
+def _oracle(of: Trial) -> Choice:
     """Somebody is right, and it is known who is cheapest of them."""
-    right, usd = world_of.asked.right, world_of.asked.usd
+    right, usd = of.asked.right, of.asked.usd
     best = right.max(axis=1)
     cheapest = np.where(right == best[:, None], usd, np.inf).min(axis=1)
     return Choice(best, np.ones(len(best)), cheapest)
 
 
-def _served(policy: Policy, *, learned: bool = True) -> Callable[[World], Choice]:
+def _served(policy: Policy, *, learned: bool = True) -> Callable[[Trial], Choice]:
     """A policy of the product, question by question, as it is served."""
 
-    def choose(world_of: World) -> Choice:
-        asked, experts = world_of.asked, world_of.asked.experts
+    def choose(of: Trial) -> Choice:
+        asked, experts = of.asked, of.asked.experts
         places = {name: place for place, name in enumerate(experts)}
-        general = experts[world_of.best]
+        general = experts[of.best]
         right, calls, usd = (np.zeros(len(asked)) for _ in range(3))
-        for row, found in enumerate(world_of.candidates):
-            category = world_of.categories[row]
-            order = ranked(
-                found,
-                policy.recruit,
-                world_of.rates,
-                category.category,
-                seed=f"{world_of.seed} {asked.ids[row]}",
-                usd_per_right=policy.usd_per_right,
-            )
-            chosen = plan(policy, order, category, QUERY, general)
+        for row, order in enumerate(_orders(of, policy)):
+            chosen = plan(policy, order, of.categories[row], QUERY, general)
             assert chosen is not None, "nobody is excluded"
-            if chosen.aggregator == "single":
-                expert, called = chosen.experts[0], chosen.experts[:1]
-            else:
-                how = aggregation(chosen, QUERY.needs, ALTERNATIVES, world_of.learned if learned else None)
-                expert, called = replay(chosen, how, world_of.replies[row])
+            how = aggregation(chosen, QUERY.needs, ALTERNATIVES, of.learned if learned else None)
+            expert, called = replay(chosen, how, of.replies[row])
             columns = [places[name] for name in called]
             right[row], calls[row] = asked.right[row, places[expert]], len(called)
             usd[row] = asked.usd[row, columns].sum()
         return Choice(right, calls, usd)
 
     return choose
+
+
+def _orders(of: Trial, policy: Policy) -> Iterable[tuple[Candidate, ...]]:
+    """Of each test question."""
+    if policy.recruit == "predicted" and policy.usd_per_right is None:
+        return of.promising
+    return (
+        ranked(
+            found,
+            policy.recruit,
+            of.rates,
+            category.category,
+            seed=f"{of.seed} {name}",
+            usd_per_right=policy.usd_per_right,
+        )
+        for found, category, name in zip(of.candidates, of.categories, of.asked.ids, strict=True)
+    )
 
 
 def _policy(**fields: object) -> Policy:
@@ -129,44 +124,56 @@ def _equal(recruit: str, count: int) -> Contender:
     return Contender("policy" if recruit == "predicted" else "baseline", _served(policy), votes=True)
 
 
-def _sequential(price: float) -> Contender:
-    """One after the other, as long as the next one is expected to add more than `price`."""
-    policy = _policy(max_experts=ALL, waves=ONE_BY_ONE, min_gain=price)
-    return Contender("policy", _served(policy), votes=True, curve="sequential, by calls")
+def _sequential(gain: float) -> Contender:
+    """One after the other, as long as the next one is expected to add more than `gain`."""
+    policy = _policy(max_experts=MAX_EXPERTS, waves=ONE_BY_ONE, min_gain=gain)
+    return Contender("policy", _served(policy), votes=True, curve="sequential by calls")
 
 
 def _worth(usd: float) -> Contender:
     """One after the other while it is worth its price, where a right answer is worth so much."""
-    policy = _policy(max_experts=ALL, waves=ONE_BY_ONE, min_gain=0.0, usd_per_right=usd)
-    return Contender("policy", _served(policy), votes=True, curve="sequential, by price")
+    policy = _policy(max_experts=MAX_EXPERTS, waves=ONE_BY_ONE, min_gain=0.0, usd_per_right=usd)
+    return Contender("policy", _served(policy), votes=True, curve="sequential by price")
 
 
 POLICIES: Mapping[str, Contender] = {
-    "random-1": Contender("baseline", lambda w: _one(w, at_random(w))),
-    "random-3": Contender("baseline", lambda w: _majority(w, at_random(w), 3), votes=True),
-    BEST_SINGLE: Contender("baseline", lambda w: _one(w, by_overall(w))),
-    "fixed-3": Contender("baseline", lambda w: _majority(w, by_overall(w), 3), votes=True),
-    "fixed-5": Contender("baseline", lambda w: _majority(w, by_overall(w), 5), votes=True),
-    "majority of all": Contender("baseline", lambda w: _majority(w, by_overall(w), len(w.asked.experts)), votes=True),
-    "category map, true": Contender("baseline", lambda w: _one(w, by_true_category(w))),
+    "random-1": Contender("baseline", lambda t: _one(t, at_random(t))),
+    "random-3": Contender("baseline", lambda t: _majority(t, at_random(t), 3), votes=True),
+    BEST_SINGLE: Contender("baseline", lambda t: _one(t, by_overall(t))),
+    "fixed-3": Contender("baseline", lambda t: _majority(t, by_overall(t), 3), votes=True),
+    "fixed-5": Contender("baseline", lambda t: _majority(t, by_overall(t), 5), votes=True),
+    "majority of all": Contender("baseline", lambda t: _majority(t, by_overall(t), len(t.asked.experts)), votes=True),
+    "true category map": Contender("baseline", lambda t: _one(t, by_true_category(t))),
     "category map": Contender("baseline", _served(_policy(recruit="category", aggregate="single"))),
-    "kNN": Contender("baseline", lambda w: _one(w, by_neighbours(w))),
-    "kNN-3": Contender("baseline", lambda w: _majority(w, by_neighbours(w), 3), votes=True),
-    "logistic regressions": Contender("baseline", lambda w: _one(w, by_regressions(w))),
-    "Symbolic-MoE, adapted": _equal("symbolic", 3),
+    "kNN": Contender("baseline", lambda t: _one(t, by_neighbours(t))),
+    "kNN-3": Contender("baseline", lambda t: _majority(t, by_neighbours(t), 3), votes=True),
+    "logistic regressions": Contender("baseline", lambda t: _one(t, by_regressions(t))),
+    "Symbolic-MoE adapted": _equal("symbolic", 3),
     "naive Bayes of all": Contender(
-        "baseline", _served(_policy(recruit="overall", max_experts=ALL, decided_at=None), learned=False), votes=True
+        "baseline",
+        _served(_policy(recruit="overall", max_experts=MAX_EXPERTS, decided_at=None), learned=False),
+        votes=True,
     ),
     ORACLE: Contender("baseline", _oracle),
     "recruited-1": Contender("policy", _served(_policy(aggregate="single", max_experts=1))),
-    "recruited-3, majority": _equal("predicted", 3),
-    "recruited-5, majority": _equal("predicted", 5),
+    "recruited-3 majority": _equal("predicted", 3),
+    "recruited-5 majority": _equal("predicted", 5),
     "recruited-3": Contender("policy", _served(_policy(max_experts=3, decided_at=None)), votes=True),
     "recruited-5": Contender("policy", _served(_policy(max_experts=5, decided_at=None)), votes=True),
-    "all": Contender("policy", _served(_policy(max_experts=ALL, decided_at=None)), votes=True),
-    **{f"sequential, gain {price:g}": _sequential(price) for price in PRICES},
-    **{f"worth {1000 * usd:g} USD per 1,000": _worth(usd) for usd in WORTH_USD},
+    "all": Contender("policy", _served(_policy(max_experts=MAX_EXPERTS, decided_at=None)), votes=True),
+    **{f"sequential gain {gain:g}": _sequential(gain) for gain in GAINS},
+    **{f"worth {usd:g} USD": _worth(usd) for usd in WORTH_USD},
 }
+
+
+class Judged(NamedTuple):
+    """Results of the test questions in the order of `rows`, which are those of the outcomes; and notes for a person."""
+
+    results: list[Result]
+    rows: list[int]
+    notes: tuple[str, ...]
+
+
 Job = tuple[Outcomes, tuple["NDArray[np.int64]", "NDArray[np.int64]"], Embedded, int, list[str]]
 ALWAYS = tuple(name for name, contender in POLICIES.items() if contender.kind == "baseline")
 
@@ -179,8 +186,8 @@ def evaluate(
     seed: int,
     policies: Sequence[str] | None,
     on_step: Callable[[str], object],
-) -> tuple[list[Result], list[int]]:
-    """Each policy's results on all test questions, and the rows that these are, in the results' order.
+) -> Judged:
+    """Each policy, judged on all test questions.
 
     Args:
         splits: rows to learn from and rows to be judged on, each of `outcomes`.
@@ -200,16 +207,19 @@ def evaluate(
     embedded = Embedded.of(outcomes.texts, embed)
     rows = [row for _, test in splits for row in test.tolist()]
     found: dict[str, list[Choice]] = {name: [] for name in [*outcomes.experts, *wanted]}
+    notes: dict[str, None] = {}  # each once, in order
     jobs = [(outcomes, split, embedded, seed + number, wanted) for number, split in enumerate(splits)]
     on_step(f"judging {len(jobs)} parts" if len(jobs) > 1 else "judging")
-    for judged in _each(jobs):
-        for name, choice in judged.items():
+    for choices, said in _each(jobs):
+        notes |= dict.fromkeys(said)
+        for name, choice in choices.items():
             found[name].append(choice)
     singles = [_result(name, "baseline", found[name], SINGLE_MODELS) for name in outcomes.experts]
-    return singles + [_result(name, POLICIES[name].kind, found[name], POLICIES[name].curve) for name in wanted], rows
+    others = [_result(name, POLICIES[name].kind, found[name], POLICIES[name].curve) for name in wanted]
+    return Judged(singles + others, rows, tuple(notes))
 
 
-def _each(jobs: Sequence[Job]) -> Iterator[dict[str, Choice]]:
+def _each(jobs: Sequence[Job]) -> Iterator[tuple[dict[str, Choice], tuple[str, ...]]]:
     """In order; several at once where there are several, and cores for them. What is done does not depend on it."""
     if len(jobs) == 1:
         yield _judged(jobs[0])
@@ -219,15 +229,15 @@ def _each(jobs: Sequence[Job]) -> Iterator[dict[str, Choice]]:
         yield from pool.map(_judged, jobs)
 
 
-def _judged(job: Job) -> dict[str, Choice]:
-    """What each expert alone and each policy wanted came to on the test part of one split."""
+def _judged(job: Job) -> tuple[dict[str, Choice], tuple[str, ...]]:
+    """What each expert alone and each policy wanted came to on the test part of one split, and notes."""
     outcomes, split, embedded, seed, wanted = job
-    made = world(outcomes, split, embedded, seed)
+    made = trial(outcomes, split, embedded, seed)
     asked, ones = made.asked, np.ones(len(made.asked))
     alone = {
         name: Choice(asked.right[:, column], ones, asked.usd[:, column]) for column, name in enumerate(asked.experts)
     }
-    return alone | {name: POLICIES[name].choose(made) for name in wanted}
+    return alone | {name: POLICIES[name].choose(made) for name in wanted}, made.notes
 
 
 def _result(name: str, kind: Kind, parts: Sequence[Choice], curve: str | None) -> Result:

@@ -1,28 +1,31 @@
 """What a router learns from recorded outcomes, and how it then reads others: by the parts that serve requests.
 
 Where questions are not labelled with skills, their skills are induced: clusters of the training questions' embeddings.
+So are their categories where all of them have the same one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from router.classify import GENERAL
+from router import config
+from router.classify import GENERAL, Classifier
 from router.correctness import Correctness, Reading
-from router.fit import Labelled, centroids_of, classifier_of, labelled, splits_of
-from router.fitted import Fitted
+from router.fit import Labelled, centroids_of, classifier_of, labelled
+from router.folds import grouped_folds
 from router.learn import Answered, Settings, learn, read
 from router.learned import Learned
-from router.outcomes import Outcomes
-from router.profiles import Count, Profile, Profiles
+from router.outcomes import RECORDED, Outcomes, profiles_of
+from router.profiles import Profiles
 from router.questions import LabelledQuestion
+from router.ranking import ranked
 from router.rates import Predicted, Rates
 from router.records import Candidate, CategoryScores, Reply, SkillScores, Usage
 from router.recruit import candidates
@@ -34,10 +37,26 @@ if TYPE_CHECKING:
     from router.embed import Embedder
 
 TOPICS = 40  # induced skills
+TOPIC_QUESTIONS = 20  # for each induced category, on the mean
 CALIBRATION_FOLDS = 3
 LEAST_QUESTIONS = 20
-SETTINGS = Settings(strength=20.0, skill_floor=-1.0, max_skills=3, regularisation=10.0)
-MIN_CONFIDENCE = 0.5  # the configuration's own default
+LEAST_OF_CATEGORY = 8  # different texts: fewer would be missing in whole folds
+REST = "topic_rest"
+
+
+def _default(name: str) -> Any:
+    """The configuration's own, where nobody says otherwise."""
+    return config.Routing.model_fields[name].default
+
+
+SETTINGS = Settings(
+    strength=20.0,
+    skill_floor=-1.0,
+    max_skills=_default("max_skills"),
+    max_chars=config.Embedder().max_chars,
+    regularisation=10.0,
+)
+MIN_CONFIDENCE: float = _default("min_confidence")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,15 +78,16 @@ class Embedded:
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class Trial:
     """One split: what was learned from its training questions, and what that says of its test questions.
 
     Attributes:
-        known, asked: the training and the test questions.
+        known, asked: the training and the test questions; `known` with the categories that were learned.
         vectors: embeddings of the training and of the test questions.
         profiles: counts of the training questions.
-        learned: None where it is not recorded what was answered.
+        learned: its jury and its stopping are of no use where it is not recorded what was answered.
         categories, skills: of the test questions, as they are read when they are asked.
+        notes: for a person: what stands in for categories.
     """
 
     known: Outcomes
@@ -75,11 +95,12 @@ class World:
     vectors: tuple[NDArray[np.float32], NDArray[np.float32]]
     profiles: Profiles
     rates: Rates
-    learned: Learned | None
+    learned: Learned
     categories: Sequence[CategoryScores]
     skills: Sequence[SkillScores]
     predicted: Predicted
     seed: int
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def best(self) -> int:
@@ -110,92 +131,104 @@ class World:
         ]
 
     @cached_property
+    def promising(self) -> Sequence[tuple[Candidate, ...]]:
+        """They ranked by P(right), whatever they cost: what most policies begin with."""
+        return [
+            ranked(found, "predicted", self.rates, category.category, seed="")
+            for found, category in zip(self.candidates, self.categories, strict=True)
+        ]
+
+    @cached_property
     def replies(self) -> Sequence[Mapping[str, Reply]]:
-        """What each expert says to each test question."""
-        answers = self.asked.answers
-        assert answers is not None, "asked only where answers are recorded"
+        """What each expert says to each test question; nothing where it is not recorded."""
+        answers = _answers(self.asked)
         return [
             {name: _reply(name, text) for name, text in zip(self.asked.experts, row, strict=True)}
             for row in answers.tolist()
         ]
 
 
-def world(outcomes: Outcomes, split: tuple[NDArray[np.int64], NDArray[np.int64]], embed: Embedder, seed: int) -> World:
-    """Everything that is fitted is fitted on the training rows alone."""
+def trial(outcomes: Outcomes, split: tuple[NDArray[np.int64], NDArray[np.int64]], embed: Embedder, seed: int) -> Trial:
+    """Everything that is fitted is fitted on the training rows alone.
+
+    Raises:
+        ValueError: there are too few questions to learn from, or they do not make two categories.
+    """
     known, asked = outcomes.only(split[0]), outcomes.only(split[1])
-    if len(set(known.categories)) < 2:
-        raise ValueError(f"all questions to learn from are of category '{known.categories[0]}'; two are needed")
-    if len(known) < LEAST_QUESTIONS:
-        raise ValueError(f"{len(known)} questions are too few to learn from; {LEAST_QUESTIONS} are needed")
+    if len(set(known.groups)) < LEAST_QUESTIONS:
+        raise ValueError(
+            f"{len(set(known.groups))} different questions are too few to learn from; {LEAST_QUESTIONS} are needed"
+        )
     with threadpool_limits(1):  # as in `fit`
-        questions = _with_topics(known, embed, seed)
+        vectors = embed(list(known.texts))
+        known, notes = _in_categories(known, vectors, seed)
+        topics = _topics(vectors, min(TOPICS, len(set(known.texts))), seed)
+        questions = [
+            LabelledQuestion(question=text, category=category, skills=(topic,), group=group)
+            for text, category, topic, group in zip(known.texts, known.categories, topics, known.groups, strict=True)
+        ]
         data = labelled(questions, embed)
-        fitted = _fitted(data, embed.name, seed)
-        rates, profiles = _measured(known, data)
-        learned = _learned(known, questions, fitted, embed, seed)
-        vectors = embed(list(asked.texts))
-        stages = [read(vector, fitted.classifier, fitted.vocabulary, SETTINGS) for vector in vectors]
-    categories, skills = [_abstaining(scores) for scores, _ in stages], [found for _, found in stages]
-    reading = Reading.of(asked.texts, vectors, categories, skills, rates.categories, rates.skills)
-    predicted = Correctness(rates, learned.blend if learned else None).predict(reading)
-    return World(
-        known, asked, (data.vectors, vectors), profiles, rates, learned, categories, skills, predicted, seed
-    )  # fmt: skip
+        classifier, vocabulary = _stages(data, seed)
+        profiles = profiles_of(known, topics)
+        rates = Rates.of(profiles.experts, SETTINGS.strength)
+        answered = Answered(questions, known.experts, known.right, _answers(known))
+        versions = dict.fromkeys(known.experts, RECORDED)
+        learned = learn(answered, versions, classifier.temperature, embed, SETTINGS, seed)
+        new = embed(list(asked.texts))
+        stages = [read(vector, classifier, vocabulary, SETTINGS, MIN_CONFIDENCE) for vector in new]
+    categories, skills = [scores for scores, _ in stages], [found for _, found in stages]
+    reading = Reading.of(asked.texts, new, categories, skills, rates.categories, rates.skills)
+    predicted = Correctness(rates, learned.blend).predict(reading)
+    return Trial(known, asked, (vectors, new), profiles, rates, learned, categories, skills, predicted, seed, notes)
 
 
-def _with_topics(known: Outcomes, embed: Embedder, seed: int) -> list[LabelledQuestion]:
-    vectors = embed(list(known.texts))
-    found = KMeans(min(TOPICS, len(set(known.texts))), n_init=1, random_state=seed).fit_predict(vectors)
-    return [
-        LabelledQuestion(question=text, category=category, skills=(f"topic_{topic:02}",), group=group)
-        for text, category, topic, group in zip(known.texts, known.categories, found, known.groups, strict=True)
-    ]
+def _in_categories(known: Outcomes, vectors: NDArray[np.float32], seed: int) -> tuple[Outcomes, tuple[str, ...]]:
+    """The training questions in at least two categories that can be learned, and what that took."""
+    found = _frequent(known.categories, known.groups, GENERAL)
+    if len(set(found)) > 1:
+        note = f"categories with fewer than {LEAST_OF_CATEGORY} different questions to learn from count as '{GENERAL}'"
+        return replace(known, categories=found), (note,) if found != known.categories else ()
+    count = max(2, min(TOPICS, len(set(known.groups)) // TOPIC_QUESTIONS))
+    found = _frequent(_topics(vectors, count, seed), known.groups, REST)
+    if len(set(found)) < 2:
+        raise ValueError(
+            f"{len(known)} questions make no two categories, or topics, of {LEAST_OF_CATEGORY} different ones each; "
+            "give more to learn from"
+        )
+    note = "too few categories to learn: clusters of the training questions' embeddings stand in for them"
+    return replace(known, categories=found), (note,)
 
 
-def _fitted(data: Labelled, embedder: str, seed: int) -> Fitted:
+def _frequent(labels: Sequence[str], groups: Sequence[str], otherwise: str) -> tuple[str, ...]:
+    """Labels, the rarest as `otherwise`: as many as it takes that each has LEAST_OF_CATEGORY different texts."""
+    texts: dict[str, set[str]] = {}
+    for label, group in zip(labels, groups, strict=True):
+        texts.setdefault(label, set()).add(group)
+    rest, rare = texts.pop(otherwise, set()), {otherwise}
+    for label in sorted(texts, key=lambda label: (len(texts[label]), label)):
+        if len(texts[label]) >= LEAST_OF_CATEGORY and (not rest or len(rest) >= LEAST_OF_CATEGORY):
+            break
+        rest, rare = rest | texts[label], rare | {label}
+    return tuple(otherwise if label in rare else label for label in labels)
+
+
+def _topics(vectors: NDArray[np.float32], count: int, seed: int) -> list[str]:
+    """The cluster of each question."""
+    found = KMeans(count, n_init=1, random_state=seed).fit_predict(vectors)
+    return [f"topic_{topic:02}" for topic in found]
+
+
+def _stages(data: Labelled, seed: int) -> tuple[Classifier, Vocabulary]:
     """Both stages, without the figures that `symposium fit` measures besides."""
-    splits = splits_of(data, CALIBRATION_FOLDS, seed)
+    splits = grouped_folds(data.categories, data.groups.tolist(), CALIBRATION_FOLDS, seed)
     classifier = classifier_of(data, splits, regularisation=SETTINGS.regularisation)
     names, centroids = centroids_of(data)
-    return Fitted(embedder, classifier, Vocabulary(names, centroids, centroids), -1.0, {})
+    return classifier, Vocabulary(names, centroids, centroids)
 
 
-def _measured(known: Outcomes, data: Labelled) -> tuple[Rates, Profiles]:
-    profiles = {}
-    for column, name in enumerate(known.experts):
-        right = known.right[:, column] > 0.5
-        profiles[name] = Profile(
-            expert_version="recorded",
-            engine_version="recorded",
-            questions="recorded",
-            overall=Count(right=int(right.sum()), asked=len(right)),
-            categories=_counts(data.categories.tolist(), right),
-            skills=_counts([skills[0] for skills in data.skills], right),
-            output_tokens=len(right),  # one a question: prices are by the call here
-        )
-    return Rates.of(profiles, SETTINGS.strength), Profiles(experts=profiles)
-
-
-def _counts(labels: Sequence[str], right: NDArray[np.bool_]) -> dict[str, Count]:
-    names, which = np.unique(np.array(labels), return_inverse=True)
-    asked, good = np.bincount(which), np.bincount(which, weights=right)
-    return {str(name): Count(right=int(good[i]), asked=int(asked[i])) for i, name in enumerate(names)}
-
-
-def _learned(
-    known: Outcomes, questions: Sequence[LabelledQuestion], fitted: Fitted, embed: Embedder, seed: int
-) -> Learned | None:
-    if known.answers is None:
-        return None
-    answered = Answered(questions, known.experts, known.right, known.answers)
-    return learn(answered, fitted, embed, SETTINGS, seed)
-
-
-def _abstaining(scores: CategoryScores) -> CategoryScores:
-    """Composition of Experts: what is unsure is `general`. Benchmarks hold nothing unfamiliar."""
-    confident = scores.probabilities[scores.category] >= MIN_CONFIDENCE
-    category = scores.category if confident else GENERAL
-    return CategoryScores(scores.probabilities, category, confident)
+def _answers(outcomes: Outcomes) -> NDArray[np.str_]:
+    """[N, E]; where nothing is recorded nobody says anything: P(right) is learned all the same."""
+    return np.full(outcomes.right.shape, "") if outcomes.answers is None else outcomes.answers
 
 
 def _reply(expert: str, text: str) -> Reply:

@@ -1,7 +1,6 @@
-"""Draws a report of `router.evaluation_report`: right answers against cost. The router's only
-file that knows matplotlib.
+"""Draws a report of `router.evaluation_report`: right answers against cost.
 
-Colours are Okabe and Ito's, which colour-blind eyes tell apart, and never the only difference between marks.
+Colours are never the only difference between marks.
 """
 
 from __future__ import annotations
@@ -9,13 +8,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from router.evaluation_report import ORACLE, SINGLE_MODELS, height, hull
+from router.pictures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    SKY,
+    YELLOW,
+    blank,
+    logarithmic,
+    need_matplotlib,
+    save,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,8 +40,7 @@ if TYPE_CHECKING:
 
 WIDTH_IN, HEIGHT_IN, DPI = 12.0, 8.0, 130
 FONT_POINTS, SMALL_POINTS = 10, 8
-GREY, ORANGE, BLUE, GREEN = "#6E6E6E", "#D55E00", "#0072B2", "#009E73"
-CURVE_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00", "#000000")  # with the marks there are twenty looks
+CURVE_COLOURS = (PINK, SKY, YELLOW, BLACK)  # with the marks there are twenty looks
 CURVE_MARKS = "^vDPX"
 LOG_FROM = 30  # dearest over cheapest: more, and the cheap half would be a heap
 STEPS = 200  # of a curve: what is straight in cost is bent where the axis is logarithmic
@@ -40,12 +51,6 @@ OUTSIDE = 1e6  # square pixels: a name beyond the axes is worse than one on othe
 LEADER_FROM_POINTS = 10  # a name further away than this is tied to its mark by a line
 
 
-def need_matplotlib() -> None:
-    """Raises ValueError with the remedy where it is not installed."""
-    if find_spec("matplotlib") is None:
-        raise ValueError("a picture needs matplotlib, which is not installed: pip install matplotlib")
-
-
 def plot(figures: Row, file: Path, *, oracle: str = ORACLE, cost: str = "USD") -> None:
     """Writes `picture` in the format that the file's name ends in.
 
@@ -54,9 +59,7 @@ def plot(figures: Row, file: Path, *, oracle: str = ORACLE, cost: str = "USD") -
         OSError: the file cannot be written.
     """
     need_matplotlib()
-    made = picture(figures, oracle, cost)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    made.savefig(file)
+    save(picture(figures, oracle, cost), file)
 
 
 def picture(figures: Row, oracle: str, cost: str) -> Figure:
@@ -66,16 +69,11 @@ def picture(figures: Row, oracle: str, cost: str) -> Figure:
         oracle: the result that is drawn as the limit, not as a point.
         cost: what `usd_per_1k` counts, where it is no USD.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as NewFigure
-
-    made = NewFigure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(made)  # a canvas of its own: nothing global, no display
-    axes = made.subplots()
+    made, axes = blank(WIDTH_IN, HEIGHT_IN, DPI)
     rows = [row for row in figures["policies"] if row["name"] != oracle]
     costs = [row["usd_per_1k"] for row in rows]
     if max(costs, default=0) > LOG_FROM * min(costs, default=0) > 0:
-        _logarithmic(axes)
+        logarithmic(axes)
     labels = [*_marks(axes, rows), *_single_models(axes, rows)]
     _curves(axes, figures["curves"])
     _limit(axes, [row for row in figures["policies"] if row["name"] == oracle])
@@ -84,7 +82,6 @@ def picture(figures: Row, oracle: str, cost: str) -> Figure:
     title = f"{figures['n_test']:,} test questions: the higher and further left, the better"
     axes.set_title(title, loc="left", fontsize=FONT_POINTS + 2)
     axes.tick_params(labelsize=FONT_POINTS)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.margins(x=0.06, y=0.06)
     made.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT_POINTS)
@@ -103,15 +100,6 @@ class _Label:
     ends: tuple[float, float]
     colour: str
     points: float
-
-
-def _logarithmic(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _marks(axes: Axes, rows: Sequence[Row]) -> Iterator[_Label]:

@@ -40,7 +40,6 @@ class Result:
     Attributes:
         right: [N] in [0, 1]; calls: [N] experts called; usd: [N] cost.
         curve: the curve that this is a point of; SINGLE_MODELS for "always this expert".
-        note: for a person.
     """
 
     name: str
@@ -49,7 +48,6 @@ class Result:
     calls: Values
     usd: Values
     curve: str | None = None
-    note: str = ""
 
 
 def report(
@@ -67,7 +65,7 @@ def report(
 
     Returns:
         {"n_test", "pool", "policies": [{"name", "kind", "accuracy", "ci", "diff_best_single", "diff_ci", "mean_calls",
-        "usd_per_1k", "gap_closed", "curve"?, "note"?}], "curves": {name: {"aiq", "points"}}}. `pool` holds the names
+        "usd_per_1k", "gap_closed", "curve"?}], "curves": {name: {"aiq", "points"}}}. `pool` holds the names
         on the curve SINGLE_MODELS. `gap_closed` is 0 at the best single model and 1 at the oracle; None where these
         are equal. Points are {"name", "usd_per_1k", "accuracy"}, the cheapest first.
 
@@ -95,8 +93,7 @@ def report(
             "usd_per_1k": 1000 * float(result.usd.mean()),
             "gap_closed": difference / way if abs(way) > NO_WAY else None,
         }
-        optional = {"curve": result.curve, "note": result.note}
-        policies.append(row | {key: value for key, value in optional.items() if value})
+        policies.append(row | ({"curve": result.curve} if result.curve else {}))
     return {
         "n_test": len(groups),
         "pool": [result.name for result in results if result.curve == SINGLE_MODELS],
@@ -191,8 +188,6 @@ def table(figures: Mapping[str, Any], cost: str = "USD / 1k") -> Table:
         made.add_row(Text("curves", style="bold"), Text("AIQ, %", style="bold"))
         for name, curve in figures["curves"].items():
             made.add_row(Text(name), f"{100 * curve['aiq']:.1f}")
-    if notes := [f"{row['name']}: {row['note']}" for row in figures["policies"] if "note" in row]:
-        made.caption, made.caption_justify = Text("\n".join(notes)), "left"
     return made
 
 

@@ -11,7 +11,7 @@ posterior with R of N right without this source and a prior p worth s observatio
     after - before = a / (N + s + a) * (r / a - before),    so    |after - before| <= k / (N + s + k)
 
 however many outcomes it sends. The prior p is the rate one level up, which the source may have moved as well, by B at
-most; then |after - before| <= (k + s B) / (N + s + k): `furthest`. N holds calibration and what all others sent: a
+most; then |after - before| <= (k + s B) / (N + s + k). N holds calibration and what all others sent: a
 profile with more behind it moves less, and m sources together weigh k m observations against the calibration.
 
 How much calibration counts (`calibration`) is a decision of its own: `calibration_worth` lets it count less where
@@ -101,11 +101,6 @@ class Seen:
             found.add(place, sources, count.right, count.asked)
         return found.seen()
 
-    @property
-    def outcomes(self) -> dict[str, int]:
-        """Source -> how many outcomes it sent."""
-        return _by_source((place, count.asked) for place, count in self.counts.items())
-
 
 class _Tally:
     """Sums under way: place -> [right, asked]."""
@@ -129,15 +124,6 @@ def _places(outcome: Outcome) -> Iterator[Place]:
         yield Place(outcome.source, outcome.expert, "category", outcome.category)
     for skill in dict.fromkeys(outcome.skills):
         yield Place(outcome.source, outcome.expert, "skill", skill)
-
-
-def _by_source(numbers: Iterable[tuple[Place, int]]) -> dict[str, int]:
-    """Sums over experts, of the level at which each outcome counts exactly once."""
-    found: defaultdict[str, int] = defaultdict(int)
-    for place, number in numbers:
-        if place.level == "overall" and number:
-            found[place.source] += number
-    return dict(found)
 
 
 class _Evidence(NamedTuple):
@@ -197,25 +183,6 @@ def _moved(profile: Profile, evidence: Mapping[tuple[Level, str], _Evidence], ca
     )
 
 
-def surplus(seen: Seen, per_source: int = PER_SOURCE) -> dict[str, int]:
-    """Source -> how many of its outcomes are over its bound overall, of all experts; sources without any are left out.
-
-    They are not lost: they shape the source's rate, and would count under a wider bound.
-    """
-    return _by_source((place, max(0, count.asked - per_source)) for place, count in seen.counts.items())
-
-
-def furthest(asked: int, strength: float, per_source: int = PER_SOURCE, above: float = 0.0) -> float:
-    """The most by which one source can move a shrunken rate (`Count.rate`); the proof is at the top of this file.
-
-    Args:
-        asked: observations at this level without the source; fewer than there are give a safe bound.
-        strength: observations that the prior counts as.
-        above: the most by which the source can move the prior.
-    """
-    return (per_source + strength * above) / (asked + strength + per_source)
-
-
 def calibration_worth(profiles: Profiles, seen: Seen, *, strength: float, per_source: int = PER_SOURCE) -> int | None:
     """How many observations calibration should count as at each level, at most; None: nothing speaks against it.
 
@@ -251,7 +218,7 @@ def _departures(profiles: Profiles, seen: Seen, strength: float, per_source: int
     asked: defaultdict[tuple[str, str], int] = defaultdict(int)
     for place, count in seen.counts.items():
         if place.level == "category" and count.asked and place.expert in rates.places:
-            predicted = _predicted(rates, place.expert, place.name)
+            predicted = rates.rate(place.expert, place.name)
             excess[place.source, place.expert].append(count.right - count.asked * predicted)
             asked[place.source, place.expert] += count.asked
     found: defaultdict[str, dict[str, _Departure]] = defaultdict(dict)
@@ -259,13 +226,6 @@ def _departures(profiles: Profiles, seen: Seen, strength: float, per_source: int
         share = min(1.0, per_source / number)
         found[source][expert] = _Departure(share * fsum(excess[source, expert]), share * number)
     return found
-
-
-def _predicted(rates: Rates, expert: str, category: str) -> float:
-    place = rates.places[expert]
-    if category in rates.categories:
-        return float(rates.category_rates[place, rates.categories.index(category)])
-    return float(rates.overall_rates[place])
 
 
 def _findings(departures: Mapping[str, Mapping[str, _Departure]]) -> Iterator[float]:

@@ -5,14 +5,14 @@ Reads models.csv. Must not know who is asked.
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from router.outcome_files import csv_number, csv_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,28 +43,23 @@ class Model:
 
 
 def read_models(path: Path) -> dict[str, Model]:
-    """models.csv by name; only its column `model` must be there.
+    """models.csv by name; only its column `model` must be there, and an empty cell is one that is not known.
 
     Raises:
         ValueError: the file cannot be read, a name comes twice, or a price or size is no number of 0 or more; says
             which line.
     """
     found: dict[str, Model] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = csv.DictReader(handle)
-            if "model" not in (rows.fieldnames or ()):
-                there = ", ".join(rows.fieldnames or ()) or "none"
-                raise ValueError(f"{path}: no column 'model'; its columns are {there}: rename the one that is meant")
-            for row in rows:
-                if row["model"] in found:
-                    raise ValueError(f"{path}:{rows.line_num}: '{row['model']}' comes twice; keep one of its rows")
-                price_in, price_out, active, total = (_number(path, rows.line_num, row, name) for name in COLUMNS)
-                found[row["model"]] = Model(price_in, price_out, total if active is None else active)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8: {error}; save it as one") from error
+    for line, row in csv_rows(path, "model"):
+        if (name := row["model"]) in found:
+            raise ValueError(f"{path}:{line}: '{name}' comes twice; keep one of its rows")
+        price_in, price_out, active, total = (
+            csv_number(path, line, column, row[column], "leave it empty where it is not known")
+            if row.get(column)
+            else None
+            for column in COLUMNS
+        )
+        found[name] = Model(price_in, price_out, total if active is None else active)
     return found
 
 
@@ -90,12 +85,17 @@ def price(
     out_tokens: NDArray[np.float64] | None,
     models: Mapping[str, Model],
 ) -> tuple[Priced, list[str]]:
-    """The best measure that is known of all experts, and notes on what stands in for what.
+    """What each call costs, in the best measure that is known of all experts: USD by prices, else active parameters
+    times tokens, else 1 (`Priced`).
 
     Args:
         q_tokens: [N] input tokens of each question; out_tokens: [N, E] output tokens of each call; both NaN where a
-            count is missing, and None where there is none. Means stand in: of the questions, of the expert, else of
-            the pool.
+            count is missing, and None where there is none.
+        models: by name; an expert that is not there has neither prices nor parameters.
+
+    Returns:
+        The costs, and notes for a person on what stands in for what. A missing count is taken to be the mean: of the
+        questions; of the expert's calls, else of all calls.
     """
     tokens, guessed = (None, 0) if out_tokens is None else _filled(out_tokens)
     asked = None if q_tokens is None else _filled(q_tokens[:, None])[0]
@@ -141,21 +141,6 @@ def _filled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64] | None, in
     counts, sums = known.sum(axis=0), np.where(known, values, 0).sum(axis=0)
     means = np.where(counts > 0, sums / np.maximum(counts, 1), sums.sum() / counts.sum())
     return np.where(known, values, means), int(known.size - known.sum())
-
-
-def _number(path: Path, line: int, row: Mapping[str, str | None], column: str) -> float | None:
-    text = (row.get(column) or "").strip()
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise ValueError(
-            f"{path}:{line}: {column} is '{text}', not a number of 0 or more; leave it empty where it is not known"
-        )
-    return value
 
 
 def _some(names: Sequence[str]) -> str:

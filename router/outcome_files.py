@@ -1,11 +1,13 @@
-"""Parquet files of recorded questions and outcomes: which columns they have, and the rows that a filter leaves.
+"""Tables from elsewhere: parquet files, which columns they have and the rows that a filter leaves; and CSV files.
 
 Reads files and says what is wrong with them. Must not know what the rows are for.
 """
 
 from __future__ import annotations
 
+import csv
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHOWN_VALUES = 8  # of a column, in a message
+NOT_OF_TYPE = (pa.ArrowInvalid, pa.ArrowNotImplementedError)  # what Arrow raises for values that cannot be cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Source:
         plain = _decoded(values)
         try:
             found = pc.fill_null(pc.equal(plain, pa.scalar(value).cast(plain.type)), fill_value=False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except NOT_OF_TYPE as error:
             raise ValueError(
                 f"--where {column}={value}: column '{column}' of {self.path} holds {plain.type}, and this is none; "
                 "give a value of that type"
@@ -75,6 +78,11 @@ class Source:
         if not pc.any(found).as_py():
             raise ValueError(f"--where {column}={value}: no row of {self.path} has it; {_instead(plain, value)}")
         return found
+
+
+def open_source(path: Path) -> Source:
+    """All rows of a file. Raises ValueError where it cannot be read, or is no parquet."""
+    return Source(path, _columns(path))
 
 
 def open_sources(questions: Path, outcomes: Path, where: Mapping[str, str]) -> tuple[Source, Source]:
@@ -135,7 +143,7 @@ def numbers(source: Source, table: pa.Table, column: str, high: float = np.inf) 
     """
     try:
         values = _decoded(table[column]).cast(pa.float64()).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except NOT_OF_TYPE as error:
         raise ValueError(f"{source.path}: column '{column}' holds no numbers; it needs them") from error
     wrong = np.flatnonzero((values < 0) | (values > high))
     if len(wrong):
@@ -151,16 +159,58 @@ def flags(source: Source, table: pa.Table, column: str) -> NDArray[np.bool_]:
     """A column [R] of yes and no; null is no. Raises ValueError where it is none."""
     try:
         values = pc.fill_null(_decoded(table[column]).cast(pa.bool_()), fill_value=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except NOT_OF_TYPE as error:
         raise ValueError(f"{source.path}: column '{column}' must hold true or false") from error
     return np.asarray(values.to_numpy(), dtype=np.bool_)
 
 
 def all_ids(path: Path) -> list[str]:
     """`question_id` of every row of the file, whatever filters say. Raises ValueError where there is none."""
-    Source(path, _columns(path)).need("question_id")
-    found: list[str] = ids_of(path, _table(path, ["question_id"])).to_pylist()
+    source = open_source(path)
+    found: list[str] = ids_of(path, source.read([source.need("question_id")])).to_pylist()
     return found
+
+
+def csv_rows(path: Path, *needed: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line and cells by column, of each row of a CSV file with a heading; cells without blanks around, "" for none.
+
+    Raises:
+        ValueError: the file cannot be read, is no CSV in UTF-8, lacks a needed column, or has a row of more values
+            than columns, as a decimal comma makes it.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:  # spreadsheets write a byte order mark
+            rows = csv.DictReader(lines)
+            columns = list(rows.fieldnames or ())
+            for name in needed:
+                if name not in columns:
+                    there = ", ".join(columns) or "none"
+                    raise ValueError(
+                        f"{path}: no column '{name}'; its columns are {there}: rename the one that is meant"
+                    )
+            for row in rows:
+                if None in row:
+                    raise ValueError(
+                        f"{path}:{rows.line_num}: more values than columns; write numbers with a decimal point, and "
+                        "texts with commas in quotes"
+                    )
+                yield rows.line_num, {name: (text or "").strip() for name, text in row.items()}
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8: {error}; save it as one") from error
+
+
+def csv_number(path: Path, line: int, column: str, text: str, remedy: str) -> float:
+    """A cell as a finite number of 0 or more. Raises ValueError where it is none; says which cell, and the remedy."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        do = "write it with a decimal point" if "," in text else remedy
+        raise ValueError(f"{path}:{line}: {column} is '{text}', not a number of 0 or more; {do}")
+    return value
 
 
 def unlike(source: Source, rows: NDArray[np.int64], ignored: Iterable[str]) -> tuple[str, str] | None:

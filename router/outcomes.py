@@ -9,7 +9,6 @@ Columns of the questions: `question_id`, `question` or `instruction`, `category`
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,15 +18,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from router.calibration import core
 from router.outcome_costs import Model, UsdFrom, price, read_models
 from router.outcome_files import Source, did_you_mean, ids_of, many, numbers, open_sources, strings, unlike
 from router.outcome_questions import Asked, read_asked
+from router.profiles import Count, Profile, Profiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOST_AT_MOST = 0.2  # of the questions, for want of an outcome; more, and the rest says little about all
-MAX_ANSWER_CHARS = 64  # numpy gives every answer the room of the longest; of a longer one a digest is kept
+RECORDED = "recorded"  # the version of what answered
 ABOUT_THE_CALL = (  # columns that do not say which of several outcomes is meant
     "question_id model correct score win answered pred pred_recorded out_tokens out_tokens_trim out_chars".split()
 )
@@ -44,7 +45,8 @@ class Outcomes:
         groups: N; questions of one group have the same text, but for case and blanks, and must not be split.
         experts: E names.
         right: [N, E] in [0, 1].
-        answers: [N, E] what was answered, "" for nothing; compares by equality. None where it is not recorded.
+        answers: [N, E] cores of what was answered (`router.calibration.core`), which compare by equality; "" for
+            nothing. None where it is not recorded.
         tokens: [N, E] output tokens. None where they are not recorded.
         usd: [N, E] cost of each call, by the measure in `usd_from` (`router.outcome_costs.cost`).
         left_out: ids that the file of questions has too, but that were left out on reading.
@@ -64,6 +66,11 @@ class Outcomes:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """[N, E]: whether an answer counts as right where it has to be either: with a score above one half."""
+        return np.asarray(self.right > 0.5)
 
     def only(self, rows: NDArray[np.int64]) -> Outcomes:
         """These questions, in this order; the experts stay."""
@@ -231,15 +238,35 @@ def _answers(
     encoded = values.dictionary_encode()
     codes = np.zeros(shape, dtype=np.int64)
     codes.flat[cells] = 1 + encoded.indices.fill_null(-1).to_numpy()
-    spellings = np.array(["", *map(_short, encoded.dictionary.to_pylist())])
-    found = spellings[codes[rows]]
+    cores = np.array(["", *map(core, encoded.dictionary.to_pylist())])
+    found = cores[codes[rows]]
     return found if (found != "").any() else None
 
 
-def _short(answer: str) -> str:
-    """Equal for equal answers, and at most MAX_ANSWER_CHARS long."""
-    answer = answer.strip()
-    if len(answer) <= MAX_ANSWER_CHARS:
-        return answer
-    digest = hashlib.sha256(answer.encode()).hexdigest()
-    return f"{answer[: MAX_ANSWER_CHARS // 2 - 1]}…{digest[: MAX_ANSWER_CHARS // 2]}"
+def profiles_of(outcomes: Outcomes, skills: Sequence[str] = ()) -> Profiles:
+    """What `symposium profile` would have counted on these questions. An answer is one token: costs are by the call.
+
+    Scores between 0 and 1 are added up and the sum is rounded: a judge's ties are half as good as wins.
+
+    Args:
+        skills: the skill of each question [N]; without any, nothing is counted by skill.
+    """
+    experts = {}
+    for name, right in zip(outcomes.experts, outcomes.right.T, strict=True):
+        overall = Count(right=round(right.sum()), asked=len(right))
+        experts[name] = Profile(
+            expert_version=RECORDED,
+            engine_version=RECORDED,
+            questions=RECORDED,
+            overall=overall,
+            categories=_counts(outcomes.categories, right),
+            skills=_counts(skills, right) if skills else {},
+            output_tokens=overall.asked,
+        )
+    return Profiles(experts=experts)
+
+
+def _counts(labels: Sequence[str], right: NDArray[np.float64]) -> dict[str, Count]:
+    names, which = np.unique(np.array(labels), return_inverse=True)
+    asked, good = np.bincount(which), np.bincount(which, weights=right)
+    return {str(name): Count(right=round(good[i]), asked=int(asked[i])) for i, name in enumerate(names)}

@@ -103,20 +103,11 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _parquet(path: Path, keys: tuple[str, ...]) -> Iterator[tuple[int, Any]]:
-    import pyarrow as pa
-    from pyarrow import parquet
+    from router.outcome_files import open_source  # with pyarrow, which nothing else here needs
 
-    try:
-        file = parquet.ParquetFile(path)
-        there = list(file.schema_arrow.names)
-        if "question" not in there:
-            raise ValueError(f"{path}: no column 'question'; its columns are {', '.join(there)}")
-        rows = file.read(columns=[name for name in keys if name in there]).to_pylist()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except pa.ArrowException as error:
-        raise ValueError(f"{path}: not a parquet file: {error}") from error
-    for number, row in enumerate(rows, 1):
+    source = open_source(path)
+    source.need("question")
+    for number, row in enumerate(source.read(map(source.maybe, keys)).to_pylist(), 1):
         yield number, {name: _plain(name, value) for name, value in row.items() if value is not None}
 
 

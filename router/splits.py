@@ -6,8 +6,6 @@ know what is learnt.
 
 from __future__ import annotations
 
-import csv
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from router.outcome_files import all_ids
+from router.folds import frequent, grouped_folds
+from router.outcome_files import all_ids, csv_rows, many
 from router.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Split = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # rows to learn from, rows to be judged on
+RARE = "rare"
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
@@ -30,9 +30,8 @@ def read_ids(path: Path) -> tuple[str, ...]:
     Raises:
         ValueError: the file cannot be read, is not what its name says, or holds no ids.
     """
-    kind = path.suffix.lower()
     try:
-        found = all_ids(path) if kind == ".parquet" else _ids(path, kind, path.read_text(encoding="utf-8-sig"))
+        found = _ids(path)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
     except UnicodeDecodeError as error:
@@ -62,7 +61,9 @@ def split_by_ids(outcomes: Outcomes, train: Sequence[str], test: Sequence[str]) 
     notes += more
     if shared := len(asked) - len(judged):
         texts = len(known.intersection(outcomes.groups[row] for row in asked))
-        notes.append(f"{shared:,} test questions left out: {texts:,} texts are among those to learn from, too")
+        notes.append(
+            f"{many(shared, 'test question')} left out: they share {many(texts, 'text')} with those to learn from"
+        )
     for side, rows in (("train", learnt), ("test", judged)):
         if not rows:
             why = f" ({'; '.join(notes)})" if notes else ""
@@ -85,37 +86,29 @@ def _rows(outcomes: Outcomes, side: str, ids: Sequence[str]) -> tuple[list[int],
 def folds(outcomes: Outcomes, k: int, seed: int) -> list[Split]:
     """Every question is judged once, by what was learnt from the other folds; categories are spread evenly.
 
-    scikit-learn's StratifiedGroupKFold, shuffled by `seed`; categories with fewer than `k` questions count as one.
+    Categories with fewer than `k` questions count as one.
 
     Raises:
         ValueError: `k` is below 2, or greater than the number of different texts allows.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     different = len(set(outcomes.groups))
     if not 2 <= k <= different:
         raise ValueError(f"{k} folds cannot be made of {different:,} different questions; choose 2 to {different:,}")
-    names, which, counts = np.unique(np.array(outcomes.categories), return_inverse=True, return_counts=True)
-    strata = np.where(counts[which] >= k, which, len(names))
-    number: dict[str, int] = {}  # and not numpy's texts: each would take the room of the longest question
-    groups = np.array([number.setdefault(group, len(number)) for group in outcomes.groups])
-    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # few questions of one kind are no obstacle: their folds are only less even
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-        made = list(splitter.split(strata, strata, groups))
+    strata = frequent(outcomes.categories, k, [RARE] * len(outcomes))
+    made = grouped_folds(strata, outcomes.groups, k, seed)
     if not all(len(test) for _, test in made):
         raise ValueError(f"{k} folds cannot be filled from texts so unevenly repeated; choose fewer")
-    return [(np.asarray(train, dtype=np.int64), np.asarray(test, dtype=np.int64)) for train, test in made]
+    return made
 
 
-def _ids(path: Path, kind: str, text: str) -> list[str]:
-    """Raises ValueError where the text is not what the file's name says."""
+def _ids(path: Path) -> list[str]:
+    """Raises ValueError where the file is not what its name says, or cannot be read."""
+    kind = path.suffix.lower()
+    if kind == ".parquet":
+        return all_ids(path)
     if kind == ".csv":
-        rows = csv.DictReader(text.splitlines())
-        if "question_id" not in (rows.fieldnames or ()):
-            raise ValueError(f"{path}: no column 'question_id'; rename the one that is meant, or give one id a line")
-        return [row["question_id"] or "" for row in rows]
+        return [row["question_id"] for _, row in csv_rows(path, "question_id")]
+    text = path.read_text(encoding="utf-8-sig")
     if kind != ".json":
         return text.splitlines()
     try:

@@ -1,15 +1,17 @@
-"""From profiles to a map of categories: the problem made of them, and `symposium assign` as a person runs it."""
+"""From profiles to a map of categories: the problem made of them, and `symposium assign` as a person runs it: what it
+reads is what was meant, what it draws is where it is said to be.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from deploy.assign import _sizes
 from deploy.assign import assign as command
 from router.assign import assign, problem_of
 from router.profiles import Count, Profile, Profiles
@@ -151,16 +153,18 @@ def test_mistakes_end_in_plain_words(tmp_path: Path, options: list[str], words: 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("expert,size\nada,8\n", "line 2: not expert,parameters_b and two values"),
-        ("expert,parameters_b\nada,big\n", "line 2: not expert,parameters_b and two values"),
-        ("expert,parameters_b\nada\n", "line 2: not expert,parameters_b and two values"),
-        ("expert,parameters_b\nada,8\nada,7\n", "line 3: 'ada' is there twice"),
+        ("expert,size\nada,8\n", "no column 'parameters_b'; its columns are expert, size: rename"),
+        ("expert,parameters_b\nada,big\n", ":2: parameters_b is 'big', not a number of 0 or more; give billions"),
+        ("expert,parameters_b\nada\n", ":2: parameters_b is '', not a number of 0 or more; give billions"),
+        ("expert,parameters_b\nada,8\nada,7\n", ":3: 'ada' comes twice; keep one of its rows"),
         ("expert,parameters_b\nada,8\n", "no parameters_b of bob"),
-        ("expert,parameters_b\nada,8\nbob,-1\n", "sizes: finite numbers of at least 0; look at bob"),
+        ("expert,parameters_b\nada,8\nbob,-1\n", ":3: parameters_b is '-1', not a number of 0 or more"),
+        ("expert,parameters_b\nada,80\nbob,4,5\n", ":3: more values than columns; write numbers with a decimal point"),
+        ('expert,parameters_b\nada,80\nbob,"4,5"\n', ":3: parameters_b is '4,5', not a number of 0 or more; write it"),
     ],
 )
 def test_a_file_of_sizes_that_is_none_says_where(tmp_path: Path, text: str, words: str) -> None:
-    """The file, the line, the expert."""
+    """The file, the line, the cell; 4,5 would otherwise be 4."""
     sizes = tmp_path / "odd.csv"
     sizes.write_text(text)
     done = run(tmp_path, "--sizes", str(sizes))
@@ -168,10 +172,26 @@ def test_a_file_of_sizes_that_is_none_says_where(tmp_path: Path, text: str, word
     assert words in said(done)
 
 
+def test_columns_beyond_the_two_that_are_needed_do_no_harm(tmp_path: Path) -> None:
+    """Neither do blanks, nor the byte order mark of a spreadsheet."""
+    file = tmp_path / "sizes.csv"
+    file.write_text("\ufeffexpert,parameters_b,note\nada, 80,large\n bob,4.5\n", encoding="utf-8")
+    assert _sizes(file, ("ada", "bob")) == {"ada": 80.0, "bob": 4.5}
+
+
+def test_a_picture_is_where_it_is_said_to_be(tmp_path: Path) -> None:
+    """A name without an ending gets one, and is named with it; sizes far apart are drawn on a logarithmic axis."""
+    done = sized(tmp_path, "--plot", str(tmp_path / "front"))
+    assert done.exit_code == 0, done.output
+    assert f"drawn to {tmp_path / 'front.png'}" in done.stdout.replace("\n", "")
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_without_matplotlib_the_command_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is solved; all else works without it."""
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("router.pictures.find_spec", lambda _: None)
     done = sized(tmp_path, "--plot", "front.png")
     assert done.exit_code == 1
-    assert "pip install 'symposium[dev]'" in said(done)
+    assert "a picture needs matplotlib, which is not installed: pip install matplotlib" in said(done)
+    assert "solving" not in said(done)
     assert sized(tmp_path, "--pareto").exit_code == 0

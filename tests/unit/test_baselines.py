@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
 from router.baselines import (
     NEIGHBOURS,
-    PRIOR,
     at_random,
     by_neighbours,
     by_overall,
@@ -18,9 +18,8 @@ from router.baselines import (
     by_true_category,
     majority,
 )
-from router.evaluation import World
-from router.outcomes import Outcomes
-from router.profiles import Count, Profile, Profiles
+from router.evaluation import Trial
+from router.outcomes import Outcomes, profiles_of
 from router.rates import Predicted, Rates
 
 if TYPE_CHECKING:
@@ -47,34 +46,21 @@ def some(right: Any, categories: str, answers: Any = None) -> Outcomes:
     )
 
 
-def world(known: Outcomes, asked: Outcomes, vectors: Any = None, seed: int = 0) -> World:
+def trial(known: Outcomes, asked: Outcomes, vectors: Any = None, seed: int = 0) -> Trial:
     """What the baselines look at; nothing was learned beside the profiles."""
-    profiles = {}
-    for column, name in enumerate(EXPERTS):
-        counts = {
-            label: Count(right=sum(int(known.right[row, column]) for row in rows), asked=len(rows))
-            for label in sorted(set(known.categories))
-            if (rows := [row for row, other in enumerate(known.categories) if other == label])
-        }
-        profiles[name] = Profile(
-            expert_version="1",
-            engine_version="1",
-            questions="q",
-            overall=Count(right=int(known.right[:, column].sum()), asked=len(known)),
-            categories=counts,
-            output_tokens=len(known),
-        )
+    profiles = profiles_of(known)
     nothing = np.zeros(asked.right.shape)
-    return World(
+    none = nothing.astype(np.int64)
+    return Trial(
         known=known,
         asked=asked,
         vectors=vectors or (np.zeros((len(known), 2), np.float32), np.zeros((len(asked), 2), np.float32)),
-        profiles=Profiles(experts=profiles),
-        rates=Rates.of(profiles, STRENGTH),
-        learned=None,
+        profiles=profiles,
+        rates=Rates.of(profiles.experts, STRENGTH),
+        learned=cast(Any, None),
         categories=(),
         skills=(),
-        predicted=Predicted(nothing, nothing.astype(np.int64), nothing.astype(np.int64)),
+        predicted=Predicted(nothing, nothing, none, none),
         seed=seed,
     )
 
@@ -82,9 +68,9 @@ def world(known: Outcomes, asked: Outcomes, vectors: Any = None, seed: int = 0) 
 KNOWN = some([[1, 0, 0], [1, 0, 1], [0, 1, 0], [1, 1, 0]], "mmll")
 
 
-def asked(answers: Sequence[Sequence[str]]) -> World:
+def asked(answers: Sequence[Sequence[str]]) -> Trial:
     """One test question for each row of answers."""
-    return world(KNOWN, some(np.zeros((len(answers), 3)), "m" * len(answers), answers))
+    return trial(KNOWN, some(np.zeros((len(answers), 3)), "m" * len(answers), answers))
 
 
 def scores(*values: float) -> NDArray[np.float64]:
@@ -93,18 +79,26 @@ def scores(*values: float) -> NDArray[np.float64]:
 
 def test_the_overall_rates_are_those_of_training_for_every_question() -> None:
     """Test outcomes have no part in them."""
-    made = world(KNOWN, some([[0, 0, 1], [0, 0, 1]], "lm"))
+    made = trial(KNOWN, some([[0, 0, 1], [0, 0, 1]], "lm"))
     assert by_overall(made).tolist() == [[0.75, 0.5, 0.25]] * 2
 
 
 def test_the_true_category_has_shrunken_rates() -> None:
     """By hand: (right + 20 · overall) / (asked + 20), overall likewise by the pool; overall where it is unknown."""
-    found = by_true_category(world(KNOWN, some(np.zeros((3, 3)), "mlx")))
+    found = by_true_category(trial(KNOWN, some(np.zeros((3, 3)), "mlx")))
     pool = (6 + 1) / (12 + 2)
     overall = (np.array([3, 2, 1]) + STRENGTH * pool) / (4 + STRENGTH)
     assert found[0] == pytest.approx((np.array([2, 0, 1]) + STRENGTH * overall) / (2 + STRENGTH))
     assert found[1] == pytest.approx((np.array([1, 2, 0]) + STRENGTH * overall) / (2 + STRENGTH))
     assert found[2] == pytest.approx(overall), "of no such category was anything learned"
+
+
+def test_a_true_category_that_was_too_rare_is_what_it_was_learned_as() -> None:
+    """`general`, where the rarest were put together."""
+    known = replace(KNOWN, categories=("general", "general", "l", "l"))
+    found = by_true_category(trial(known, some(np.zeros((2, 3)), "xl")))
+    assert found[0].tolist() == [trial(known, known).rates.rate(name, "general") for name in EXPERTS]
+    assert found[0].tolist() != found[1].tolist()
 
 
 def test_neighbours_are_the_questions_that_mean_nearly_the_same() -> None:
@@ -113,14 +107,14 @@ def test_neighbours_are_the_questions_that_mean_nearly_the_same() -> None:
     known = some(right, "m" * (2 * NEIGHBOURS))
     near = np.concatenate([np.tile([1.0, 0.0], (NEIGHBOURS, 1)), np.tile([0.0, 1.0], (NEIGHBOURS, 1))])
     vectors = near.astype(np.float32), np.array([[0, 1], [1, 0]], np.float32)
-    found = by_neighbours(world(known, some(np.zeros((2, 3)), "mm"), vectors))
-    yes, no = (NEIGHBOURS + PRIOR / 2) / (NEIGHBOURS + PRIOR), PRIOR / 2 / (NEIGHBOURS + PRIOR)
+    found = by_neighbours(trial(known, some(np.zeros((2, 3)), "mm"), vectors))
+    yes, no = (NEIGHBOURS + STRENGTH / 2) / (NEIGHBOURS + STRENGTH), STRENGTH / 2 / (NEIGHBOURS + STRENGTH)
     assert found == pytest.approx(np.array([[no, yes, 1], [yes, no, 1]]))
 
 
 def test_fewer_questions_than_neighbours_are_all_of_them() -> None:
     """Then everybody's score is the overall rate, wherever the question lies."""
-    made = world(KNOWN, some(np.zeros((1, 3)), "m"), (np.eye(4, 2, dtype=np.float32), np.ones((1, 2), np.float32)))
+    made = trial(KNOWN, some(np.zeros((1, 3)), "m"), (np.eye(4, 2, dtype=np.float32), np.ones((1, 2), np.float32)))
     assert by_neighbours(made) == pytest.approx(by_overall(made))
 
 
@@ -128,7 +122,7 @@ def test_regressions_learn_each_expert_by_itself() -> None:
     """Who is right on one side of the room is chosen there; always or never right needs no regression."""
     side = np.repeat([[1.0, 0.0], [0.0, 1.0]], 20, axis=0).astype(np.float32)
     known = some([[1, 1, 0]] * 20 + [[0, 1, 0]] * 20, "m" * 40)
-    found = by_regressions(world(known, some(np.zeros((2, 3)), "mm"), (side, np.eye(2, dtype=np.float32))))
+    found = by_regressions(trial(known, some(np.zeros((2, 3)), "mm"), (side, np.eye(2, dtype=np.float32))))
     assert found[0, 0] > 0.8
     assert found[1, 0] < 0.2
     assert found[:, 1:].tolist() == [[1, 0], [1, 0]]
@@ -137,7 +131,7 @@ def test_regressions_learn_each_expert_by_itself() -> None:
 def test_chance_has_a_seed() -> None:
     """The same one draws the same, another one something else; scores are between 0 and 1."""
     right = some(np.zeros((50, 3)), "m" * 50)
-    first, again, other = (at_random(world(KNOWN, right, seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (at_random(trial(KNOWN, right, seed=seed)) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
     assert first.shape == (50, 3)
@@ -161,21 +155,30 @@ def test_chance_has_a_seed() -> None:
 )
 def test_a_plain_vote(answers: tuple[str, ...], count: int, expected: str) -> None:
     """Most votes win, ties go to the better score; who says nothing has none."""
-    assert EXPERTS[majority(asked([answers]), scores(0.9, 0.6, 0.3), count)[0]] == expected
+    assert EXPERTS[majority(asked([answers]), scores(0.9, 0.6, 0.3), count).chosen[0]] == expected
 
 
 def test_ties_go_to_the_score_and_not_to_the_place() -> None:
     """The same answers, other scores; equal scores go by place."""
     tied = asked([("A", "B", "")])
-    assert majority(tied, scores(0.1, 0.2, 0.9), 3).tolist() == [1]
-    assert majority(tied, scores(0.2, 0.1, 0.9), 3).tolist() == [0]
-    assert majority(tied, scores(0.5, 0.5, 0.5), 3).tolist() == [0]
+    assert majority(tied, scores(0.1, 0.2, 0.9), 3).chosen.tolist() == [1]
+    assert majority(tied, scores(0.2, 0.1, 0.9), 3).chosen.tolist() == [0]
+    assert majority(tied, scores(0.5, 0.5, 0.5), 3).chosen.tolist() == [0]
     pairs = asked([("A", "B", "B")])
-    assert majority(pairs, scores(0.9, 0.3, 0.6), 3).tolist() == [2], "the better of the two who win"
+    assert majority(pairs, scores(0.9, 0.3, 0.6), 3).chosen.tolist() == [2], "the better of the two who win"
+
+
+def test_a_vote_says_who_was_asked() -> None:
+    """The best first, and no more than there are."""
+    pairs = asked([("A", "B", "B"), ("A", "B", "B")])
+    found = majority(pairs, np.array([[0.1, 0.9, 0.5], [0.3, 0.2, 0.1]]), 2)
+    assert found.asked.tolist() == [[1, 2], [0, 1]]
+    assert found.chosen.tolist() == [1, 0]
+    assert majority(pairs, scores(0.9, 0.6, 0.3).repeat(2, axis=0), 9).asked.shape == (2, 3)
 
 
 def test_each_question_has_its_own_vote() -> None:
     """Rows do not mix."""
     made = asked([("A", "B", "B"), ("A", "A", "B"), ("", "", "")])
     many = np.array([[0.9, 0.6, 0.3], [0.1, 0.2, 0.3], [0.1, 0.3, 0.2]])
-    assert majority(made, many, 3).tolist() == [1, 1, 1]
+    assert majority(made, many, 3).chosen.tolist() == [1, 1, 1]

@@ -14,8 +14,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from router.evaluation_plot import DPI, HEIGHT_IN, WIDTH_IN, need_matplotlib, picture, plot
+from router.evaluation_plot import DPI, HEIGHT_IN, WIDTH_IN, picture, plot
 from router.evaluation_report import SINGLE_MODELS, Result, report
+from router.pictures import need_matplotlib
 
 
 def results(dearest: float = 9.0, names: tuple[str, ...] = ("ada", "bob", "cat")) -> list[Result]:
@@ -149,7 +150,7 @@ def test_nothing_of_matplotlib_is_changed_for_others(tmp_path: Path, monkeypatch
 def test_the_remedy_is_said_where_matplotlib_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no part of what a router needs."""
     need_matplotlib()
-    monkeypatch.setattr("router.evaluation_plot.find_spec", lambda name: None)
+    monkeypatch.setattr("router.pictures.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="matplotlib, which is not installed: pip install matplotlib"):
         plot(figures(), tmp_path / "x.png")
 

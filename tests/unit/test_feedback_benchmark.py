@@ -21,44 +21,50 @@ from loadtest.feedback_replay import (
     Attack,
     Replay,
     Settings,
-    World,
-    calibrated,
     orders,
     prior,
     read,
     replay,
     split,
 )
-from router.profiles import Count
+from router.outcomes import Outcomes, profiles_of
 
 MODELS = ("ant", "bee", "cat")
 SHARES = {"math": (0.9, 0.5, 0.1), "text": (0.2, 0.5, 0.8)}  # of right answers, by model
 
 
-def made(questions: int = 2400) -> World:
+def recorded(models: tuple[str, ...], categories: list[str], right: Any) -> Outcomes:
+    """What each of these models made of as many different questions."""
+    texts = tuple(f"Question {number}?" for number in range(len(categories)))
+    scores = np.array(right, dtype=np.float64)
+    usd = np.ones_like(scores)
+    return Outcomes(texts, texts, tuple(categories), texts, models, scores, None, None, usd, "calls")
+
+
+def made(questions: int = 2400) -> Outcomes:
     """Every second question is of maths; each model is right by chance at its share."""
     chance = np.random.default_rng(0)
-    categories = np.array(["math", "text"] * (questions // 2))
-    shares = np.array([SHARES[name] for name in categories.tolist()])
-    return World(MODELS, categories, chance.random(shares.shape) < shares)
+    categories = ["math", "text"] * (questions // 2)
+    shares = np.array([SHARES[name] for name in categories])
+    return recorded(MODELS, categories, chance.random(shares.shape) < shares)
 
 
-WORLD = made()
-PARTS = split(len(WORLD.right), 200, 1500, 0)
+STREAM = made()
+PARTS = split(len(STREAM), 200, 1500, 0)
 
 
-def write(folder: Path, world: World) -> tuple[Path, Path]:
+def write(folder: Path, given: Outcomes) -> tuple[Path, Path]:
     """The two files, with a disputed question and one that is there twice."""
-    texts = [f"Question {number}?" for number in range(len(world.right))]
+    texts = given.texts
     rows = [
         {"question_id": n, "question": text, "category": name, "rev_open": False}
-        for n, (text, name) in enumerate(zip(texts, world.categories.tolist(), strict=True))
+        for n, (text, name) in enumerate(zip(texts, given.categories, strict=True))
     ]
     rows += [{**rows[0], "question_id": 9001}, {**rows[1], "question_id": 9002, "question": "?", "rev_open": True}]
     cells = [
-        {"question_id": n, "model": model, "correct": int(world.right[n % len(texts), number])}
+        {"question_id": n, "model": model, "correct": int(given.right[n % len(texts), number])}
         for n in [*range(len(texts)), 9001, 9002]
-        for number, model in enumerate(world.models)
+        for number, model in enumerate(given.experts)
     ]
     questions, outcomes = folder / "questions.parquet", folder / "outcomes.parquet"
     pq.write_table(pa.Table.from_pylist(rows), questions)
@@ -70,48 +76,50 @@ def test_a_question_is_read_once_and_disputed_ones_not_at_all(tmp_path: Path) ->
     """In the order of the models that are named."""
     small = made(20)
     found = read(*write(tmp_path, small), ["cat", "ant"])
-    assert found.models == ("cat", "ant")
-    assert found.categories.tolist() == small.categories.tolist()
+    assert found.experts == ("cat", "ant")
+    assert found.categories == small.categories
     assert (found.right == small.right[:, [2, 0]]).all()
+
+
+def test_a_partly_right_answer_is_right_or_wrong(tmp_path: Path) -> None:
+    """Above one half it is right: what is fed back is one or the other."""
+    questions, outcomes = write(tmp_path, made(4))
+    table = pq.read_table(outcomes)
+    scores = [0.5 if right else 0.51 for right in table["correct"].to_pylist()]
+    pq.write_table(table.set_column(2, "correct", pa.array(scores)), outcomes)
+    assert (read(questions, outcomes, None).right == 1 - made(4).right).all()
 
 
 def test_no_question_is_in_two_parts() -> None:
     """And what is left is judged by; there must be something left."""
     parts = np.concatenate([PARTS.calibration, PARTS.stream, PARTS.test])
-    assert sorted(parts.tolist()) == list(range(len(WORLD.right)))
+    assert sorted(parts.tolist()) == list(range(len(STREAM)))
     with pytest.raises(ValueError, match="leave none to judge by"):
         split(10, 5, 5, 0)
 
 
-def test_profiles_are_counted_as_the_product_would() -> None:
-    """By hand: two questions of maths, one of text."""
-    right = np.array([[True, False], [True, True], [False, True]])
-    found = calibrated(World(("a", "b"), np.array(["math", "math", "text"]), right), np.arange(3))
-    assert found.experts["a"].overall == Count(right=2, asked=3)
-    assert found.experts["b"].categories == {"math": Count(right=1, asked=2), "text": Count(right=1, asked=1)}
-
-
 def test_wrong_priors_give_experts_other_experts_profiles() -> None:
     """Of best a, then b, c, d: reversed all change places, swapped only the best and the worst; none knows nothing."""
-    right = np.array([[n >= m for m in range(4)] for n in range(4)])
-    known = calibrated(World(tuple("abcd"), np.array(["math"] * 4), right), np.arange(4))
+    known = profiles_of(recorded(tuple("abcd"), ["math"] * 4, [[n >= m for m in range(4)] for n in range(4)]))
     hits = {
         kind: [prior(known, kind).experts[name].overall.right for name in "abcd"]
         for kind in ("right", "swapped", "reversed", "none")
     }
+    blank = prior(known, "none").experts["a"]
+    assert (blank.overall.asked, blank.categories, blank.skills) == (0, {}, {})
     assert hits == {"right": [4, 3, 2, 1], "swapped": [1, 3, 2, 4], "reversed": [1, 2, 3, 4], "none": [0, 0, 0, 0]}
 
 
 def test_experts_are_asked_in_the_order_of_the_policy_category() -> None:
     """The best in each category first."""
-    found = orders(calibrated(WORLD, PARTS.calibration), ["math", "text"])
+    found = orders(profiles_of(STREAM.only(PARTS.calibration)), ["math", "text"])
     assert found == {"math": ["ant", "bee", "cat"], "text": ["cat", "bee", "ant"]}
 
 
 def test_a_replay_is_determined_by_its_seed() -> None:
     """The same twice, another with another seed."""
     settings = Settings(prior="none")
-    one, two, other = (replay(WORLD, PARTS, settings, seed) for seed in (0, 0, 1))
+    one, two, other = (replay(STREAM, PARTS, settings, seed) for seed in (0, 0, 1))
     assert (one.asked == two.asked).all()
     assert (one.routed == two.routed).all()
     assert (one.asked != other.asked).any()
@@ -121,28 +129,28 @@ def test_a_replay_is_determined_by_its_seed() -> None:
 def test_the_right_prior_routes_right_from_the_beginning() -> None:
     """85 % here, as ant is in maths and cat in text, whether it learns or not; calibration counts in full."""
     for learns in (True, False):
-        found = replay(WORLD, PARTS, Settings(learns=learns, explored=0.0), 0)
+        found = replay(STREAM, PARTS, Settings(learns=learns, explored=0.0), 0)
         assert found.routed == pytest.approx([0.85] * 7, abs=0.03)
         assert found.asked == pytest.approx([0.85] * 6, abs=0.08)
-    assert np.isinf(replay(WORLD, PARTS, Settings(explored=0.0), 0).worth[0])
+    assert np.isinf(replay(STREAM, PARTS, Settings(explored=0.0), 0).worth[0])
 
 
 def test_a_wrong_prior_is_found_out_and_corrected() -> None:
     """With exploration and doubt it ends like the right one; with calibration in full it does not get that far."""
     wrong = Settings(prior="reversed", explored=0.1)
-    found = replay(WORLD, PARTS, wrong, 0)
+    found = replay(STREAM, PARTS, wrong, 0)
     assert found.routed[0] < 0.2
     assert found.routed[-1] == pytest.approx(0.85, abs=0.03)
     assert found.worth[-1] < 5
-    assert replay(WORLD, PARTS, Settings(prior="reversed", learns=False), 0).routed[-1] < 0.2
+    assert replay(STREAM, PARTS, Settings(prior="reversed", learns=False), 0).routed[-1] < 0.2
 
 
 @pytest.mark.parametrize("blow", ["swap", "crown"])
 def test_one_liar_overturns_profiles_only_where_nothing_bounds_it(blow: Any) -> None:
     """The same lies, bounded and not."""
     lies = Attack(at=500, liars=1, outcomes=5000, blow=blow)
-    bounded = replay(WORLD, PARTS, Settings(attack=lies), 0)
-    unbounded = replay(WORLD, PARTS, Settings(attack=lies, per_source=UNBOUNDED, doubts=False), 0)
+    bounded = replay(STREAM, PARTS, Settings(attack=lies), 0)
+    unbounded = replay(STREAM, PARTS, Settings(attack=lies, per_source=UNBOUNDED, doubts=False), 0)
     assert bounded.struck is not None
     assert unbounded.struck is not None
     assert bounded.struck[0] - bounded.struck[1] < 0.01
@@ -152,7 +160,7 @@ def test_one_liar_overturns_profiles_only_where_nothing_bounds_it(blow: Any) -> 
 def test_a_thousand_unknown_names_do_no_more_than_one_liar() -> None:
     """They share one source's bound."""
     lies = Attack(at=0, liars=1000, outcomes=20_000, blow="crown", named=False)
-    found = replay(WORLD, PARTS, Settings(attack=lies), 0)
+    found = replay(STREAM, PARTS, Settings(attack=lies), 0)
     assert found.struck is not None
     assert found.struck[0] - found.struck[1] < 0.01
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from loadtest.panels_data import prompt as benchmark_prompt
+from router.calibration import MAX_CORE_CHARS
 from router.outcome_costs import Model, price
 from router.outcome_questions import prompt
-from router.outcomes import MAX_ANSWER_CHARS, read
+from router.outcomes import profiles_of, read
+from router.profiles import Count
 from tests.unit.make_outcomes import EXPERTS, PRICES, asked, recorded, world, written
 
 
@@ -71,6 +73,25 @@ def test_right_or_wrong_may_be_a_truth_value(tmp_path: Path) -> None:
     """True is 1 and false is 0."""
     found, _ = world(tmp_path, outcomes=[row | {"correct": bool(row["correct"])} for row in recorded()])
     assert found.right.tolist()[:2] == [[1, 1, 0], [1, 0, 0]]
+
+
+def test_profiles_are_counted_as_the_product_would(tmp_path: Path) -> None:
+    """Whole answers, in all, by category and by skill: by hand, of five questions, three of them of maths."""
+    found = profiles_of(world(tmp_path)[0], ["sums", "sums", "facts", "facts", "facts"]).experts
+    assert tuple(found) == EXPERTS
+    assert [found[name].overall for name in EXPERTS] == [Count(right=n, asked=5) for n in (5, 3, 0)]
+    assert found["bob"].categories == {"law": Count(right=0, asked=2), "math": Count(right=3, asked=3)}
+    assert found["bob"].skills == {"facts": Count(right=2, asked=3), "sums": Count(right=1, asked=2)}
+    assert found["ada"].mean_output_tokens == 1
+    assert profiles_of(world(tmp_path)[0]).experts["ada"].skills == {}
+
+
+def test_a_score_counts_as_right_above_one_half(tmp_path: Path) -> None:
+    """One rule, wherever an answer has to be right or wrong; counts are sums, rounded."""
+    scores = [row | {"correct": (0.5, 0.51, 1.0)[number % 3]} for number, row in enumerate(recorded())]
+    found, _ = world(tmp_path, outcomes=scores)
+    assert found.whole.tolist() == [[False, True, True]] * 5
+    assert [p.overall.right for p in profiles_of(found).experts.values()] == [2, 3, 5]
 
 
 def test_options_are_asked_under_letters(tmp_path: Path) -> None:
@@ -211,8 +232,18 @@ def test_long_answers_keep_their_equality_in_little_room(tmp_path: Path) -> None
     assert found.answers is not None
     one, other, same = found.answers[0].tolist()
     assert one == same != other
-    assert found.answers.dtype == np.dtype(f"<U{MAX_ANSWER_CHARS}")
+    assert max(map(len, found.answers.flat)) <= MAX_CORE_CHARS
     assert found.answers[1].tolist() == ["", "B", "B"]
+
+
+def test_answers_compare_by_the_votes_own_measure(tmp_path: Path) -> None:
+    """What would be one answer in a vote is one here, however it was written down."""
+    outcomes = recorded()
+    for row, text in zip(outcomes, ("1,000.0", "1e3", "The answer is 1000.", "(B)", "b.", "B"), strict=False):
+        row["pred"] = text
+    found, _ = world(tmp_path, outcomes=outcomes)
+    assert found.answers is not None
+    assert [len(set(row)) for row in found.answers[:2].tolist()] == [1, 1]
 
 
 def test_answers_of_nobody_are_none(tmp_path: Path) -> None:

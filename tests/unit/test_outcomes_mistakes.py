@@ -167,6 +167,11 @@ def test_a_mistake_in_the_models_is_named_by_line(tmp_path: Path) -> None:
             PRICES + "dan,free,1\n",
             r"models\.csv:5: price_in_per_m is 'free', not a number of 0 or more; leave it empty",
         ),
+        (PRICES + 'dan,"1,5",2\n', r"models\.csv:5: price_in_per_m is '1,5', not a .*; write it with a decimal point"),
+        (
+            PRICES + "dan,1,5,2\n",
+            r"models\.csv:5: more values than columns; write numbers with a decimal point, and .*",
+        ),
         (PRICES + "dan,1,-1\n", r"models\.csv:5: price_out_per_m is '-1', not a number"),
         (PRICES + "dan,1,nan\n", r"models\.csv:5: price_out_per_m is 'nan', not a number"),
     ):

@@ -73,8 +73,9 @@ def test_ids_are_read_from_parquet(tmp_path: Path) -> None:
         (
             "ids.csv",
             b"id\n1\n",
-            r"ids\.csv: no column 'question_id'; rename the one that is meant, or give one id a line",
+            r"ids\.csv: no column 'question_id'; its columns are id: rename the one that is meant",
         ),
+        ("ids.csv", b"question_id,x\n1,4,5\n", r"ids\.csv:2: more values than columns; write numbers with a decimal"),
         ("ids.parquet", b"text", r"ids\.parquet: not a parquet file: "),
     ],
 )
@@ -115,7 +116,7 @@ def test_a_text_on_both_sides_is_learnt_from_alone() -> None:
     found = outcomes(["a", "b", "a", "c", "a", "b"])
     (train, test), notes = split_by_ids(found, ("q0", "q1"), ("q2", "q3", "q4", "q5"))
     assert (train.tolist(), test.tolist()) == ([0, 1], [3])
-    assert notes == ("3 test questions left out: 2 texts are among those to learn from, too",)
+    assert notes == ("3 test questions left out: they share 2 texts with those to learn from",)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,8 @@ def test_ids_that_make_no_split_are_a_mistake(train: tuple[str, ...], test: tupl
 def test_a_test_side_of_known_texts_alone_is_a_mistake() -> None:
     """Nothing would be judged."""
     with pytest.raises(
-        ValueError, match=r"^test ids: no question is left \(1 test questions left out: .*\); name others$"
+        ValueError,
+        match=r"^test ids: no question is left \(1 test question left out: .* 1 text with .*\); name others$",
     ):
         split_by_ids(outcomes(["a", "a"]), ("q0",), ("q1",))
 
