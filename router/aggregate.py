@@ -83,7 +83,9 @@ class Vote:
             return False
         camps = self.electorate.camps(standing.replies)
         awaited = [*standing.running, *(expert for wave in standing.left for expert in wave)]
-        heaviest = [max((name, *self.spares), key=self.electorate.weight) for name in awaited]
+        weight = self.electorate.weight
+        spare = max(self.spares, key=weight, default=None)
+        heaviest = [spare if spare is not None and weight(spare) > weight(name) else name for name in awaited]
         if self.sure(camps) or self.electorate.settled(camps, heaviest):
             return True
         # It was learned of votes that the most promising began: who merely answered first of several says nothing.

@@ -7,7 +7,7 @@ aggregate, learned votes and stopping. Baselines are next to them, always.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +20,7 @@ from router.config import MAX_EXPERTS, Convening, Policy
 from router.evaluation import Embedded, Trial, trial
 from router.evaluation_report import BEST_SINGLE, ORACLE, SINGLE_MODELS, Kind, Result
 from router.outcomes import Outcomes
+from router.pace import Pace
 from router.plan import plan
 from router.ranking import ranked
 from router.records import Candidate, Needs, Query
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from router.embed import Embedder
+    from router.learned import Learned
 
 ONE_BY_ONE = (1,) * MAX_EXPERTS
 ALTERNATIVES = Convening().alternatives
 GAINS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.1)  # what a call may have to add
 WORTH_USD = (0.0003, 0.003, 0.01, 0.03, 0.1, 0.3)  # what a right answer may be worth
+HELD = (0.25, 0.5, 1.0)  # shares of the best single expert's mean cost that queries may cost on the mean
 QUERY = Query("evaluation", "auto", "", {}, Needs(), (), None)
 
 
@@ -78,38 +81,57 @@ def _served(policy: Policy, *, learned: bool = True) -> Callable[[Trial], Choice
     """A policy of the product, question by question, as it is served."""
 
     def choose(of: Trial) -> Choice:
-        asked, experts = of.asked, of.asked.experts
-        places = {name: place for place, name in enumerate(experts)}
-        general = experts[of.best]
-        right, calls, usd = (np.zeros(len(asked)) for _ in range(3))
-        for row, order in enumerate(_orders(of, policy)):
-            chosen = plan(policy, order, of.categories[row], QUERY, general)
-            assert chosen is not None, "nobody is excluded"
-            how = aggregation(chosen, QUERY.needs, ALTERNATIVES, of.learned if learned else None)
-            expert, called = replay(chosen, how, of.replies[row])
-            columns = [places[name] for name in called]
-            right[row], calls[row] = asked.right[row, places[expert]], len(called)
-            usd[row] = asked.usd[row, columns].sum()
-        return Choice(right, calls, usd)
+        rows = range(len(of.asked))
+        return _choice([_replayed(of, policy, row, of.learned if learned else None) for row in rows])
 
     return choose
 
 
-def _orders(of: Trial, policy: Policy) -> Iterable[tuple[Candidate, ...]]:
-    """Of each test question."""
+def _replayed(of: Trial, policy: Policy, row: int, learned: Learned | None) -> tuple[float, float, float]:
+    """Right, calls and cost of one test question."""
+    asked = of.asked
+    chosen = plan(policy, _order(of, policy, row), of.categories[row], QUERY, asked.experts[of.best])
+    assert chosen is not None, "nobody is excluded"
+    expert, called = replay(chosen, aggregation(chosen, QUERY.needs, ALTERNATIVES, learned), of.replies[row])
+    columns = [of.places[name] for name in called]
+    return asked.right[row, of.places[expert]], len(called), asked.usd[row, columns].sum()
+
+
+def _choice(found: Sequence[tuple[float, float, float]]) -> Choice:
+    return Choice(*np.array(found, dtype=np.float64).T)
+
+
+def _order(of: Trial, policy: Policy, row: int) -> tuple[Candidate, ...]:
+    """Of a test question."""
     if policy.recruit == "predicted" and policy.usd_per_right is None:
-        return of.promising
-    return (
-        ranked(
-            found,
-            policy.recruit,
-            of.rates,
-            category.category,
-            seed=f"{of.seed} {name}",
-            usd_per_right=policy.usd_per_right,
-        )
-        for found, category, name in zip(of.candidates, of.categories, of.asked.ids, strict=True)
+        return of.promising[row]
+    category = of.categories[row].category
+    return ranked(
+        of.candidates[row],
+        policy.recruit,
+        of.rates,
+        category,
+        seed=f"{of.seed} {of.asked.ids[row]}",
+        usd_per_right=policy.usd_per_right,
+        assigned=of.assigned.get(category) if policy.recruit == "assigned" else None,
     )
+
+
+def _held(share: float) -> Contender:
+    """One after the other while it is worth its price, which moves so that queries cost a share of the best expert."""
+
+    def choose(of: Trial) -> Choice:
+        target = share * of.usd[of.asked.experts[of.best]][1]
+        policy, found = _policy(max_experts=MAX_EXPERTS, waves=ONE_BY_ONE, min_gain=0.0), []
+        pace = Pace.of(policy.model_copy(update={"target_usd_per_query": target}))
+        assert pace is not None, "there is a target"
+        for row in range(len(of.asked)):
+            now = policy.model_copy(update={"usd_per_right": pace.usd_per_right})
+            found.append(_replayed(of, now, row, of.learned))
+            pace = pace.asked().spent(found[-1][2])
+        return _choice(found)
+
+    return Contender("policy", choose, votes=True)
 
 
 def _policy(**fields: object) -> Policy:
@@ -162,6 +184,8 @@ POLICIES: Mapping[str, Contender] = {
     "recruited-5": Contender("policy", _served(_policy(max_experts=5, decided_at=None)), votes=True),
     "all": Contender("policy", _served(_policy(max_experts=MAX_EXPERTS, decided_at=None)), votes=True),
     **{f"sequential gain {gain:g}": _sequential(gain) for gain in GAINS},
+    "assigned": Contender("policy", _served(_policy(recruit="assigned", aggregate="single", max_experts=1))),
+    **{f"held at {share:.0%} of best single": _held(share) for share in HELD},
     **{f"worth {usd:g} USD": _worth(usd) for usd in WORTH_USD},
 }
 

@@ -16,6 +16,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from router import config
+from router.assign import assign, problem_of
 from router.classify import GENERAL, Classifier
 from router.correctness import Correctness, Reading
 from router.fit import Labelled, centroids_of, classifier_of, labelled
@@ -106,6 +107,19 @@ class Trial:
     def best(self) -> int:
         """The expert that was right most often in training."""
         return int(self.known.right.mean(axis=0).argmax())
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Expert -> its column."""
+        return {name: place for place, name in enumerate(self.asked.experts)}
+
+    @cached_property
+    def assigned(self) -> Mapping[str, str]:
+        """Category -> the expert that serves it best, where a query may cost on the mean what the best expert does."""
+        costs = {name: cost for name, (_, cost) in self.usd.items()}
+        nothing = dict.fromkeys(costs, 0.0)
+        problem = problem_of(self.profiles, self.asked.experts, nothing, costs, SETTINGS.strength)
+        return assign(problem, max_cost=costs[self.asked.experts[self.best]]).experts
 
     @cached_property
     def usd(self) -> Mapping[str, tuple[float, float]]:

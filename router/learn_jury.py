@@ -71,7 +71,7 @@ def _fitted(experts: tuple[str, ...], seen: Votes, x: NDArray[np.float64], share
     size = len(experts)
     problem = _Likelihood(seen, x, share)
     start = np.concatenate([np.ones(size), np.zeros(size + 2 + NOBODY_FEATURES)])
-    found = minimize(problem, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+    found = minimize(problem, start, jac=True, method="L-BFGS-B", options={"maxiter": 300, "ftol": 1e-7}).x
     bias, slope, (common, shared), nobody = np.split(found, [size, 2 * size, 2 * size + 2])
     return Jury(experts, bias, slope + common, float(shared), nobody)
 

@@ -61,7 +61,8 @@ def plan(
     bar = policy.min_share * max(c.p_correct for c in able)
     worth = [c for c in able if c.p_correct >= bar or (general_first and c is able[0])]
     convened = worth[: policy.max_experts]
-    rest = [c for c in able if c not in convened]
+    names = {c.expert for c in convened}
+    rest = [c for c in able if c.expert not in names]
     if len(convened) == 1:
         return _single([*convened, *rest], "others_too_weak")
     aggregator, reason = _aggregator(wish, query, synthesizers)

@@ -11,15 +11,14 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from deploy.assign import _sizes
 from deploy.assign import assign as command
 from router.assign import assign, problem_of
 from router.profiles import Count, Profile, Profiles
 from router.ranking import ranked
 from router.rates import Rates
-from tests.unit.make import candidate, yaml_file
+from tests.unit.make import YAML, candidate, yaml_file
 
-SIZES = "expert,parameters_b\nada,80\nbob,4.5\nelsewhere,70\n"
+SIZED = YAML.replace("ada-1\n", "ada-1\n    parameters_b: 80\n").replace("bob-1\n", "bob-1\n    parameters_b: 4.5\n")
 
 
 def profile(**categories: tuple[int, int]) -> Profile:
@@ -39,18 +38,18 @@ def profile(**categories: tuple[int, int]) -> Profile:
 POOL = Profiles(experts={"ada": profile(math=(9, 10), law=(2, 20)), "bob": profile(math=(1, 10), law=(15, 20))})
 
 
-def run(folder: Path, *options: str, pool: Profiles = POOL) -> Result:
-    """The command on two experts, with these profiles and a file of sizes."""
+def run(folder: Path, *options: str, pool: Profiles = POOL, text: str = YAML, wanted: str = "") -> Result:
+    """The command on two experts, with these profiles and the given lines of `routing.assignment`."""
     pool.save(folder / "profiles.json")
-    (folder / "sizes.csv").write_text(SIZES)
     app = typer.Typer()
     app.command()(command)
-    return CliRunner().invoke(app, [str(yaml_file(folder)), *options])
+    file = yaml_file(folder, f"{text}  assignment: {{{wanted}}}\n")
+    return CliRunner().invoke(app, [str(file), *options])
 
 
-def sized(folder: Path, *options: str) -> Result:
+def sized(folder: Path, *options: str, wanted: str = "") -> Result:
     """With the sizes."""
-    return run(folder, "--sizes", str(folder / "sizes.csv"), *options)
+    return run(folder, *options, text=SIZED, wanted=wanted)
 
 
 def said(result: Result) -> str:
@@ -84,7 +83,7 @@ def test_only_the_given_experts_count() -> None:
 
 def test_without_budgets_each_category_has_its_best(tmp_path: Path) -> None:
     """The map, with what was measured; a query's cost is of prompt and mean answer, at the expert's price."""
-    done = run(tmp_path, "--prompt-tokens", "100")
+    done = run(tmp_path, wanted="prompt_tokens: 100")
     assert done.exit_code == 0, done.output
     for words in ("ada", "9/10", "bob", "15/20", "66.7%", "right by 2 experts, 0.0005 USD a query"):
         assert words in said(done)
@@ -92,8 +91,8 @@ def test_without_budgets_each_category_has_its_best(tmp_path: Path) -> None:
 
 
 def test_a_resident_budget_leaves_one_of_two(tmp_path: Path) -> None:
-    """As JSON, and nothing else on stdout."""
-    done = sized(tmp_path, "--resident-b", "8", "--prompt-tokens", "100", "--json")
+    """As JSON, and nothing else on stdout. The option stands above what the configuration says."""
+    done = sized(tmp_path, "--resident-b", "8", "--json", wanted="prompt_tokens: 100, resident_b: 100")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["front"] is None
@@ -101,6 +100,8 @@ def test_a_resident_budget_leaves_one_of_two(tmp_path: Path) -> None:
     assert found["assignment"]["resident_b"] == 4.5
     assert found["assignment"]["cost_usd"] == pytest.approx(5e-4)
     assert found["assignment"]["rates"].keys() == {"law", "math"}
+    within = json.loads(sized(tmp_path, "--json", wanted="resident_b: 8").stdout)["assignment"]
+    assert within["experts"] == {"law": "bob", "math": "bob"}
     unsized = json.loads(run(tmp_path, "--json").stdout)["assignment"]
     assert unsized["resident_b"] is None
     assert unsized["experts"] == {"law": "bob", "math": "ada"}
@@ -119,8 +120,8 @@ def test_the_front_is_printed_and_drawn(tmp_path: Path) -> None:
 
 
 def test_pairs_are_kept(tmp_path: Path) -> None:
-    """Forced and forbidden ones, several times."""
-    done = run(tmp_path, "--force", "math=bob", "--forbid", "law=bob", "--forbid", "math=ada", "--json")
+    """Forced and forbidden ones of the configuration."""
+    done = run(tmp_path, "--json", wanted="forced: {math: bob}, forbidden: {law: [bob], math: [ada]}")
     assert json.loads(done.stdout)["assignment"]["experts"] == {"law": "ada", "math": "bob"}
 
 
@@ -132,51 +133,20 @@ def test_an_expert_without_a_profile_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "wanted", "words"),
     [
-        (["--resident-b", "24"], "--sizes: needed"),
-        (["--pareto"], "--sizes: needed"),
-        (["--force", "math"], "--force: category=expert, not 'math'"),
-        (["--forbid", "=ada"], "--forbid: category=expert, not 'ada'"),
-        (["--force", "math=dan"], "math=dan: there is no such category, or no such expert"),
-        (["--cost-usd", "0.0001"], "a mean cost of 0.0001 cannot be kept: the smallest that can is 0.000656"),
-        (["--sizes", "none.csv"], "none.csv"),
+        (["--resident-b", "24"], "", "not known without experts.*.parameters_b of ada, bob"),
+        (["--pareto"], "", "not known without experts.*.parameters_b of ada, bob"),
+        ([], "forced: {maths: ada}", "maths=ada: there is no such category, or no such expert"),
+        (["--cost-usd", "0.0001"], "", "a mean cost of 0.0001 cannot be kept: the smallest that can is 0.000656"),
+        ([], "usd_per_query: 0.0001", "a mean cost of 0.0001 cannot be kept: the smallest that can is 0.000656"),
     ],
 )
-def test_mistakes_end_in_plain_words(tmp_path: Path, options: list[str], words: str) -> None:
+def test_mistakes_end_in_plain_words(tmp_path: Path, options: list[str], wanted: str, words: str) -> None:
     """Exit code 1, and what to do."""
-    done = run(tmp_path, *options)
+    done = run(tmp_path, *options, wanted=wanted)
     assert done.exit_code == 1
     assert words in said(done)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("expert,size\nada,8\n", "no column 'parameters_b'; its columns are expert, size: rename"),
-        ("expert,parameters_b\nada,big\n", ":2: parameters_b is 'big', not a number of 0 or more; give billions"),
-        ("expert,parameters_b\nada\n", ":2: parameters_b is '', not a number of 0 or more; give billions"),
-        ("expert,parameters_b\nada,8\nada,7\n", ":3: 'ada' comes twice; keep one of its rows"),
-        ("expert,parameters_b\nada,8\n", "no parameters_b of bob"),
-        ("expert,parameters_b\nada,8\nbob,-1\n", ":3: parameters_b is '-1', not a number of 0 or more"),
-        ("expert,parameters_b\nada,80\nbob,4,5\n", ":3: more values than columns; write numbers with a decimal point"),
-        ('expert,parameters_b\nada,80\nbob,"4,5"\n', ":3: parameters_b is '4,5', not a number of 0 or more; write it"),
-    ],
-)
-def test_a_file_of_sizes_that_is_none_says_where(tmp_path: Path, text: str, words: str) -> None:
-    """The file, the line, the cell; 4,5 would otherwise be 4."""
-    sizes = tmp_path / "odd.csv"
-    sizes.write_text(text)
-    done = run(tmp_path, "--sizes", str(sizes))
-    assert done.exit_code == 1
-    assert words in said(done)
-
-
-def test_columns_beyond_the_two_that_are_needed_do_no_harm(tmp_path: Path) -> None:
-    """Neither do blanks, nor the byte order mark of a spreadsheet."""
-    file = tmp_path / "sizes.csv"
-    file.write_text("\ufeffexpert,parameters_b,note\nada, 80,large\n bob,4.5\n", encoding="utf-8")
-    assert _sizes(file, ("ada", "bob")) == {"ada": 80.0, "bob": 4.5}
 
 
 def test_a_picture_is_where_it_is_said_to_be(tmp_path: Path) -> None:

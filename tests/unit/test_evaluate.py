@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from router.evaluate import ALWAYS, POLICIES, evaluate
+from router.evaluate import ALWAYS, HELD, POLICIES, evaluate
 from router.evaluation_report import BEST_SINGLE, ORACLE, SINGLE_MODELS, Result, report
 from router.outcomes import Outcomes
+from router.pace import FIRST, GAIN, MOST
 from router.splits import folds
 from tests.unit.make_evaluation import EXPERTS, USD, Words, outcomes, split
 
@@ -108,6 +110,22 @@ def test_more_worth_buys_more(found: Found) -> None:
     assert means == sorted(means)
     assert np.median(found[names[0]].usd) == min(USD)
     assert accuracy(found, names[-1]) > accuracy(found, names[0])
+
+
+def test_a_mean_cost_is_held_whatever_it_is(found: Found) -> None:
+    """The more may be spent, the more is; no further above the target than the pace's bound after so few questions."""
+    best = float(found[BEST_SINGLE].usd.mean())
+    means = [float(found[f"held at {share:.0%} of best single"].usd.mean()) for share in HELD]
+    assert means == sorted(means)
+    for share, mean in zip(HELD, means, strict=True):
+        lowest = min(USD) / (share * best)  # nobody is cheaper
+        assert mean / (share * best) <= max(1, lowest) + math.log(MOST / FIRST) / (GAIN * len(JUDGE))
+
+
+def test_an_assignment_keeps_to_the_best_expert_s_cost(found: Found) -> None:
+    """One expert a category. Here the best one is the cheapest, so that there is no other one to pay for."""
+    assert (found["assigned"].right == found[BEST_SINGLE].right).all()
+    assert (found["assigned"].usd == min(USD)).all()
 
 
 def test_folds_judge_every_question_once() -> None:
