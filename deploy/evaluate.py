@@ -53,6 +53,7 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
 ) -> None:
     """Judge routing policies on recorded outcomes of real models, without calling any."""
     from router.config import Embedder
+    from router.diversity import mean_correlation
     from router.evaluate import POLICIES
     from router.evaluate import evaluate as run
     from router.evaluation_plot import plot as draw
@@ -82,6 +83,7 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
         _say(others)
         figures = report(results, [asked.groups[row] for row in rows], BEST_SINGLE, ORACLE, seed)
         figures["notes"] = [*notes, *more, *others]
+        figures["mean_correlation"] = round(mean_correlation(asked.right), 3)
     except (ValueError, OSError) as error:
         fail(str(error))
     heading, unit = COSTS[asked.usd_from]
@@ -90,6 +92,7 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
     else:
         screen = out if out.is_terminal else Console(width=TABLE_CHARS)
         screen.print(table(figures, heading))
+        screen.print(f"who is right correlates at {figures['mean_correlation']:.2f} (0: independently, 1: all alike)")
     try:  # shown before: an hour's work is not lost to a file that cannot be written
         if json_file:
             json_file.parent.mkdir(parents=True, exist_ok=True)

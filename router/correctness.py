@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VIEWS = ("profile", "meaning", "form")
-LEAST, MOST = 0.01, 0.99  # no question is certain
+LEAST, MOST = 0.005, 0.995  # no question is certain
+EDGE = 0.01  # from certainty: beyond it distances shrink
 FORM_BOUND = 3.0  # standard deviations; beyond it a text is unlike those that were learned from
 
 
@@ -101,6 +102,21 @@ class Blend:
         views = np.stack([profile, self.meaning(reading.vectors), form])
         return blended(views, self.base, self.difficulty, self.relative)
 
+    def newcomers(
+        self, p: NDArray[np.float64], overall: NDArray[np.float64], apart: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """[N, M]: as the mean expert is predicted, where meaning and form set nobody apart.
+
+        By its plain rate a newcomer would be preferred for whatever is hard, as only the others are thought to fail.
+
+        Args:
+            p: [N, E] what is predicted of the blend's experts.
+            overall: [M] the newcomers' rates; apart: [N, M] how far their profiles set them apart from the mean expert.
+        """
+        common = p.mean(axis=1, keepdims=True) - self.base.mean()
+        share = self.relative.max()  # views that say the same divide theirs: the profile's own may be a part of it
+        return bounded(overall + common + share * apart)
+
 
 @dataclass(frozen=True, eq=False)
 class Correctness:
@@ -110,18 +126,32 @@ class Correctness:
     blend: Blend | None = None
 
     @cached_property
-    def _columns(self) -> list[int]:
-        """Of the blend's experts among the rates'."""
-        return [self.rates.places[name] for name in self.blend.experts] if self.blend else []
+    def _columns(self) -> tuple[list[int], list[int]]:
+        """Of the blend's experts among the rates', and of the newcomers: those that it was not learned with."""
+        learned = self.blend.experts if self.blend else ()
+        places = self.rates.places
+        return [places[name] for name in learned], [places[name] for name in places if name not in learned]
 
     def predict(self, reading: Reading) -> Predicted:
-        """Of N questions and the rates' experts; whom the blend was not learned with keeps its profile's rate."""
+        """Of N questions and the rates' experts; of a newcomer by its profile and by how hard a question is for all."""
         found = self.rates.predict(reading.categories, reading.skills)
         if self.blend is None:
             return found
+        known, new = self._columns
         p = found.rate.copy()
-        p[:, self._columns] = self.blend.predict(found.rate[:, self._columns], reading)
+        p[:, known] = self.blend.predict(found.rate[:, known], reading)
+        p[:, new] = self.blend.newcomers(p[:, known], self.rates.overall_rates[new], self._apart(found.rate, reading))
         return found._replace(p=p)
+
+    def _apart(self, rate: NDArray[np.float64], reading: Reading) -> NDArray[np.float64]:
+        """[N, M]: how far newcomers' profiles move them beyond what is usual there, of all rates [N, E].
+
+        A profile with few answers in a category cannot show what is usual in it: that is nothing against its expert.
+        """
+        known, new = self._columns
+        moves, asked = rate - self.rates.overall_rates, self.rates.by_category.asked[new]
+        shown = reading.categories @ (asked / (asked + self.rates.strength)).T
+        return np.asarray(moves[:, new] - shown * moves[:, known].mean(axis=1, keepdims=True))
 
 
 def standardised(
@@ -142,4 +172,12 @@ def blended(
     common = moves.mean(axis=2, keepdims=True)
     mean = base.mean() + np.tensordot(difficulty, common, axes=1)
     apart = base - base.mean() + np.tensordot(relative, moves - common, axes=1)
-    return np.asarray(np.clip(mean + apart, LEAST, MOST))
+    return bounded(mean + apart)
+
+
+def bounded(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Between LEAST and MOST. Squashed rather than cut: on easy questions all of a strong pool are beyond the edge, and
+    the best must stay the first of them.
+    """
+    inside = np.clip(p, EDGE, 1 - EDGE)
+    return np.asarray(inside + (EDGE - LEAST) * np.tanh(p - inside))

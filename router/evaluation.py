@@ -19,7 +19,7 @@ from router import config
 from router.assign import assign, problem_of
 from router.classify import GENERAL, Classifier
 from router.correctness import Correctness, Reading
-from router.fit import Labelled, centroids_of, classifier_of, labelled
+from router.fit import KNOWN_UNFAMILIAR, Labelled, centroids_of, classifier_of, labelled
 from router.folds import grouped_folds
 from router.learn import Answered, Settings, learn, read
 from router.learned import Learned
@@ -182,14 +182,14 @@ def trial(outcomes: Outcomes, split: tuple[NDArray[np.int64], NDArray[np.int64]]
             for text, category, topic, group in zip(known.texts, known.categories, topics, known.groups, strict=True)
         ]
         data = labelled(questions, embed)
-        classifier, vocabulary = _stages(data, seed)
+        classifier, vocabulary, limit = _stages(data, seed)
         profiles = profiles_of(known, topics)
         rates = Rates.of(profiles.experts, SETTINGS.strength)
         answered = Answered(questions, known.experts, known.right, _answers(known))
         versions = dict.fromkeys(known.experts, RECORDED)
         learned = learn(answered, versions, classifier.temperature, embed, SETTINGS, seed)
         new = embed(list(asked.texts))
-        stages = [read(vector, classifier, vocabulary, SETTINGS, MIN_CONFIDENCE) for vector in new]
+        stages = [read(vector, classifier, vocabulary, SETTINGS, MIN_CONFIDENCE, limit) for vector in new]
     categories, skills = [scores for scores, _ in stages], [found for _, found in stages]
     reading = Reading.of(asked.texts, new, categories, skills, rates.categories, rates.skills)
     predicted = Correctness(rates, learned.blend).predict(reading)
@@ -232,12 +232,17 @@ def _topics(vectors: NDArray[np.float32], count: int, seed: int) -> list[str]:
     return [f"topic_{topic:02}" for topic in found]
 
 
-def _stages(data: Labelled, seed: int) -> tuple[Classifier, Vocabulary]:
-    """Both stages, without the figures that `symposium fit` measures besides."""
+def _stages(data: Labelled, seed: int) -> tuple[Classifier, Vocabulary, float]:
+    """Both stages and the limit of the familiar, without the figures that `symposium fit` measures besides.
+
+    Benchmarks' own questions are often unsure: what `fit` leaves to unfamiliarity then is its least share.
+    """
     splits = grouped_folds(data.categories, data.groups.tolist(), CALIBRATION_FOLDS, seed)
     classifier = classifier_of(data, splits, regularisation=SETTINGS.regularisation)
     names, centroids = centroids_of(data)
-    return classifier, Vocabulary(names, centroids, centroids)
+    nearest = [(data.vectors[test] @ centroids_of(data.only(train))[1].T).max(axis=1) for train, test in splits]
+    limit = float(np.quantile(np.concatenate(nearest), KNOWN_UNFAMILIAR))
+    return classifier, Vocabulary(names, centroids, centroids), limit
 
 
 def _answers(outcomes: Outcomes) -> NDArray[np.str_]:

@@ -146,10 +146,11 @@ def read(
     vocabulary: Vocabulary,
     settings: Settings,
     min_confidence: float = 0.0,
+    familiar_from: float = FAMILIAR_FROM,
 ) -> tuple[CategoryScores, SkillScores]:
-    """What both stages say of a question that is familiar: calibration questions are what is known."""
+    """What both stages say of a question; by default it is familiar, as calibration questions are."""
     cosines = vocabulary.cosines(embedding)
-    categories = classify(classifier, embedding, float(cosines.max()), FAMILIAR_FROM, min_confidence)
+    categories = classify(classifier, embedding, float(cosines.max()), familiar_from, min_confidence)
     return categories, infer(vocabulary, cosines, settings.skill_floor, settings.max_skills)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from router.correctness import (
     Linear,
     Reading,
     blended,
+    bounded,
     standardised,
 )
 from router.rates import Counts, Rates
@@ -117,6 +120,13 @@ def test_no_prediction_is_certain(views: NDArray[np.float64], base: NDArray[np.f
     assert (found <= MOST).all()
 
 
+def test_beyond_the_edge_everybody_keeps_its_rank() -> None:
+    """A question that is easy for all goes to the best, not to the first by name: 1.05, 1.1 and 1.2 differ still."""
+    found = bounded(column(-0.2, -0.1, 0.01, 0.5, 0.99, 1.05, 1.1, 1.2))
+    assert (np.diff(found) > 1e-4).all()
+    np.testing.assert_array_equal(found[2:5], [0.01, 0.5, 0.99])
+
+
 @given(arrays(np.float64, (3, 1, 4), elements=UNIT), st.permutations(range(4)))
 def test_no_expert_is_favoured_by_its_place(views: NDArray[np.float64], order: list[int]) -> None:
     """Experts in another order get their own predictions."""
@@ -150,16 +160,76 @@ def test_without_a_blend_profiles_speak_alone() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_whom_the_blend_was_not_learned_with_keeps_its_profile_s_rate() -> None:
-    """The blend's columns go to its experts by name; the newcomer has (3 + 4 * 10 / 14) / 8. Counts do not change."""
+def test_the_blend_s_columns_go_to_its_experts_by_name() -> None:
+    """Wherever they stand among the rates; counts and levels do not change by it."""
     known, asked = rates("bob", "new", "ada"), reading((0, 1), (0, 0))
     found = Correctness(known, blend()).predict(asked)
-    newcomer = (3 + 4 * 10 / 14) / 8
-    np.testing.assert_allclose(found.p, [[0.7, newcomer, 0.3], [0.4, newcomer, 0.6]], atol=1e-6)
+    np.testing.assert_allclose(found.p[:, [0, 2]], [[0.7, 0.3], [0.4, 0.6]], atol=1e-6)
     plain = known.predict(asked.categories, asked.skills)
-    assert plain.p == pytest.approx(np.full((2, 3), newcomer))
+    np.testing.assert_array_equal(found.rate, plain.rate)
     np.testing.assert_array_equal(found.observations, plain.observations)
     np.testing.assert_array_equal(found.level, plain.level)
+
+
+def test_what_is_hard_for_all_is_hard_for_a_newcomer() -> None:
+    """Known is its rate, (3 + 4 * 10 / 14) / 8, alone: at (1, 0) both others are 0.2 worse than usual, and so is it."""
+    meaning = Linear(column(0, 0), np.array([[-0.2, -0.2], [0, 0]]), column(0.6, 0.4))
+    hard = replace(blend(difficulty=column(0, 1, 0)), meaning=meaning)
+    found = Correctness(rates("bob", "new", "ada"), hard).predict(reading((0, 0), (1, 0)))
+    newcomer = (3 + 4 * 10 / 14) / 8
+    np.testing.assert_allclose(found.p, [[0.4, newcomer, 0.6], [0.2, newcomer - 0.2, 0.4]], atol=1e-6)
+
+
+def profiled(new: tuple[float, float], asked: float) -> Rates:
+    """ada and bob, right on 800 of 1000 easy and 200 of 1000 hard questions; new with `asked` of each, at these shares.
+
+    One observation of prior: their rates are 0.8, 0.2 and 0.5 within a thousandth.
+    """
+    right = np.array([[800, 200], [800, 200], [new[0] * asked, new[1] * asked]], dtype=np.float64)
+    all_asked = np.array([[1000, 1000], [1000, 1000], [asked, asked]], dtype=np.float64)
+    nothing = np.zeros((3, 0))
+    overall = Counts(right.sum(axis=1), all_asked.sum(axis=1))
+    names = ("ada", "bob", "new")
+    return Rates(names, ("easy", "hard"), (), overall, Counts(right, all_asked), Counts(nothing, nothing), strength=1.0)
+
+
+def of_both(experts: Rates) -> NDArray[np.float64]:
+    """P(right) [easy and hard, experts] where the profiles are believed entirely."""
+    first, half = column(1, 0, 0), column(0.5, 0.5)
+    seen = Reading(["", ""], np.zeros((2, 2), dtype=np.float32), np.eye(2), np.zeros((2, 0)))
+    return Correctness(experts, replace(blend(difficulty=first, relative=first), base=half)).predict(seen).p
+
+
+def test_a_newcomer_s_own_categories_count() -> None:
+    """Measured on a thousand of each, the newcomer that is good at what is hard for others is predicted to be."""
+    np.testing.assert_allclose(of_both(profiled((0.2, 0.9), 1000)), [[0.8, 0.8, 0.2], [0.2, 0.2, 0.9]], atol=3e-3)
+
+
+def test_views_that_say_the_same_are_not_believed_less() -> None:
+    """A newcomer's profile speaks for the view that is believed most: 0.5 + 0.75 * 0.2, and not 0.25 * 0.2."""
+    halves = replace(blend(relative=column(0.25, 0.75, 0)), base=column(0.5, 0.5))
+    found = halves.newcomers(np.full((1, 2), 0.5), column(0.5), np.array([[0.2]]))
+    np.testing.assert_allclose(found, [[0.65]])
+
+
+def test_what_a_newcomer_shares_with_all_counts_once() -> None:
+    """Its profile and the others both show that hard questions are hard: it is predicted what was measured."""
+    np.testing.assert_allclose(of_both(profiled((0.8, 0.2), 1000))[:, 2], [0.8, 0.2], atol=3e-3)
+
+
+def test_a_thin_profile_is_not_held_against_a_newcomer() -> None:
+    """Of which hardly anything was measured in any category: it is moved as the others are."""
+    np.testing.assert_allclose(of_both(profiled((0.5, 0.5), 2e-3))[:, 2], [0.8, 0.2], atol=3e-3)
+
+
+@given(arrays(np.float64, (2, 3), elements=UNIT), arrays(np.float64, 1, elements=st.floats(-9, 9)))
+def test_no_newcomer_is_certain(p: NDArray[np.float64], apart: NDArray[np.float64]) -> None:
+    """However good the others are and whatever its profile says."""
+    seer = replace(blend(relative=column(1, 0, 0)), base=column(0.5, 0.5, 0.5))
+    found = seer.newcomers(p, column(0.9), np.tile(apart, (2, 1)))
+    assert found.shape == (2, 1)
+    assert (found >= LEAST).all()
+    assert (found <= MOST).all()
 
 
 def test_profiles_are_the_first_view() -> None:

@@ -11,10 +11,11 @@ import pytest
 
 from router.classify import GENERAL
 from router.config import Embedder
+from router.evaluate import POLICIES
 from router.evaluation import LEAST_OF_CATEGORY, MIN_CONFIDENCE, SETTINGS, TOPICS, Trial, trial
 from router.outcomes import Outcomes, profiles_of
 from router.rates import Rates
-from tests.unit.make_evaluation import CATEGORIES, EXPERTS, USD, Words, outcomes, split
+from tests.unit.make_evaluation import CATEGORIES, EXPERTS, USD, Words, outcomes, split, text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +135,7 @@ def test_questions_are_read_by_what_they_mean(made: Trial) -> None:
 
 
 def test_what_is_unsure_is_general() -> None:
-    """Composition of Experts; benchmarks hold nothing unfamiliar."""
+    """Composition of Experts: a category below the bound is not acted on."""
     vague = [f"topic {n} about something {n}" for n in range(240)]  # labels say nothing about such texts
     labels = [CATEGORIES[n] for n in np.random.default_rng(0).integers(2, size=240)]
     labels = [(*CATEGORIES, "art")[(n + place) % 3] for place, n in enumerate(map(CATEGORIES.index, labels))]
@@ -144,7 +145,28 @@ def test_what_is_unsure_is_general() -> None:
         best = max(scores.probabilities, key=lambda name: scores.probabilities[name])
         assert scores.confident == (scores.probabilities[best] >= MIN_CONFIDENCE)
         assert scores.category == (best if scores.confident else GENERAL)
-        assert scores.familiar
+
+
+class Foreign(Words):
+    """Texts that begin with "foreign" mean the opposite of all others."""
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        turned = np.array([-1.0 if text.startswith("foreign") else 1.0 for text in texts], dtype=np.float32)
+        return super().__call__([text.removeprefix("foreign ") for text in texts]) * turned[:, None]
+
+
+def test_what_is_unlike_all_that_was_learned_from_is_general() -> None:
+    """As in the product, at the limit that leaves out the least likely hundredth of what is known: the best single
+    expert is asked, whatever regressions make of such a text. Of known ones hardly any is unfamiliar.
+    """
+    new = set(SPLIT[1][::2].tolist())
+    texts = tuple(f"foreign {text(n)}" if n in new else text(n) for n in range(240))
+    made = trial(outcomes(texts=texts), SPLIT, Foreign(), 0)
+    foreign = [t.startswith("foreign") for t in made.asked.texts]
+    assert not any(scores.familiar for scores, odd in zip(made.categories, foreign, strict=True) if odd)
+    assert np.mean([scores.familiar for scores, odd in zip(made.categories, foreign, strict=True) if not odd]) > 0.9
+    right = POLICIES["recruited-1"].choose(made).right[foreign]
+    assert right.tolist() == made.asked.right[foreign, made.best].tolist()
 
 
 def test_a_query_is_expected_to_cost_what_calls_cost_in_training() -> None:
