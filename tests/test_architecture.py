@@ -64,7 +64,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
 # Modules that may do what a rule forbids, each with its reason.
 EXEMPT: dict[str, str] = {
     "loadtest.feedback_replay": "what it measures, learning from outcomes, is not served over HTTP yet",
-    "loadtest.newcomers_replay": "what it measures, experts that are new, takes hundreds of profiles of recorded outcomes",
+    "loadtest.newcomers_replay": "what it measures, experts that are new, takes hundreds of profiles",
 }
 # Several rooms together that only one module may know: it is the order of the steps.
 ORDER = tuple(f"router.{step}" for step in STEPS if step not in ("keywords", "vote"))  # those two are inside others
