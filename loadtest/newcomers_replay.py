@@ -36,6 +36,7 @@ from router.config import Convening
 from router.config import Embedder as EmbedderSettings
 from router.correctness import Correctness, Reading
 from router.diversity import correlations, mean_correlation
+from router.evaluate import POLICIES
 from router.evaluation import SETTINGS, Trial, trial
 from router.jury import LEAST_WEIGHT
 from router.outcomes import Outcomes, profiles_of
@@ -61,6 +62,7 @@ CORRELATION_WEIGHTS = (0.25, 0.5, 1.0)  # beside rates
 CARD = 3  # categories on a card
 TEMPERATURE = 0.05  # a cosine
 BEST_SINGLE, PRODUCT = "best single", "product"
+SERVED = POLICIES["recruited-1"]  # by P(right); what is unfamiliar goes to the best single expert
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,12 +230,13 @@ def centroids(split: Split, whole: Trial, tally: Tally) -> None:
     Keys: ("centroid", way).
     """
     right, (known, asked) = whole.known.whole, whole.vectors
-    ways = {BEST_SINGLE: by_overall(whole), "kNN": by_neighbours(whole), PRODUCT: whole.predicted.p}
+    ways = {BEST_SINGLE: by_overall(whole), "kNN": by_neighbours(whole), "P(right)": whole.predicted.p}
     for of, mine in (("right", right), ("won", right & (right.mean(axis=1, keepdims=True) <= 0.5))):
         nearest, average = centroid_scores(known, mine, whole.known.categories, asked)
         ways |= {f"nearest centroid, {of}": nearest, f"mean of centroids, {of}": average}
     for way, scores in ways.items():
         tally.add(("centroid", way), split[1], chosen(scores, whole.asked.right))
+    tally.add(("centroid", PRODUCT), split[1], SERVED.choose(whole).right)
 
 
 def cards(outcomes: Outcomes, embed: Embedder, seed: int, least: int, tally: Tally) -> Iterator[str]:
@@ -252,6 +255,7 @@ def cards(outcomes: Outcomes, embed: Embedder, seed: int, least: int, tally: Tal
         made = trial(outcomes, (rest[: len(rest) // 2], asked), embed, seed)
         for way, scores in _by_cards(made, embed).items():
             tally.add(("card", way), asked, chosen(scores, made.asked.right))
+        tally.add(("card", PRODUCT), asked, SERVED.choose(made).right)
 
 
 def _by_cards(made: Trial, embed: Embedder) -> dict[str, Values]:
@@ -264,7 +268,7 @@ def _by_cards(made: Trial, embed: Embedder) -> dict[str, Values]:
     return {
         BEST_SINGLE: by_overall(made),
         "kNN": by_neighbours(made),
-        PRODUCT: made.predicted.p,
+        "P(right)": made.predicted.p,
         "card": near,
         "card and overall rate": overall + near - near.mean(axis=1, keepdims=True),
         "rates in categories with names like it": names @ rates.category_rates.T,
