@@ -45,9 +45,9 @@ def assign(
     wanted = loaded.routing.assignment
     budget = wanted.resident_b if budget is None else budget
     cost = wanted.usd_per_query if cost is None else cost
-    sizeless = [name for name in loaded.answering if loaded.experts[name].parameters_b is None]
-    if sizeless and (budget is not None or pareto or plot):
-        fail(f"{config}: what is resident is not known without experts.*.parameters_b of {', '.join(sizeless)}")
+    sized = not loaded.sizeless
+    if not sized and (budget is not None or pareto or plot):
+        fail(f"{config}: what is resident is not known without experts.*.parameters_b of {', '.join(loaded.sizeless)}")
     try:
         if plot:
             need_matplotlib()  # before solving rather than after it
@@ -62,7 +62,6 @@ def assign(
             draw(front, found, plot)
     except (ValueError, OSError) as error:
         fail(str(error))
-    sized = not sizeless
     if as_json:
         shown = _json(problem, found, sized), [_json(problem, point, True) for point in front]
         print_json({"assignment": shown[0], "front": shown[1] if pareto else None})

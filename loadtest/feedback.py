@@ -23,7 +23,7 @@ from rich.table import Table
 
 from loadtest.feedback_figures import arm, attack, models
 from loadtest.feedback_replay import BLOCK, Attack, Blow, Prior, Recorded, Replay, Settings, Split, read, replay, split
-from loadtest.report import publish
+from loadtest.report import tell
 
 NAMES = 1000  # that a source without a name of its own makes up
 UNBOUNDED = 10**9  # observations: more than any source sends
@@ -177,14 +177,11 @@ def _options() -> argparse.Namespace:
 
 def main() -> None:
     options = _options()
-    console = Console(stderr=True)
-    try:
-        recorded = read(options.questions, options.outcomes, options.models)
-        figures = measure(recorded, options, console)
-    except (OSError, ValueError) as error:
-        raise SystemExit(str(error)) from error
-    show(figures, console)
-    publish(figures, options.json)
+
+    def measured(console: Console) -> JsonObject:
+        return measure(read(options.questions, options.outcomes, options.models), options, console)
+
+    tell(measured, show, options.json)
 
 
 if __name__ == "__main__":

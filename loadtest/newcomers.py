@@ -26,7 +26,7 @@ from rich.table import Table
 
 from loadtest.newcomers_figures import report
 from loadtest.newcomers_replay import diversity, embedder, read, replays
-from loadtest.report import publish
+from loadtest.report import tell
 
 JsonObject = dict[str, Any]
 
@@ -104,13 +104,7 @@ def _options() -> argparse.Namespace:
 
 def main() -> None:
     options = _options()
-    console = Console(stderr=True)
-    try:
-        figures = measure(options, console)
-    except (OSError, ValueError) as error:
-        raise SystemExit(str(error)) from error
-    show(figures, console)
-    publish(figures, options.json)
+    tell(lambda console: measure(options, console), show, options.json)
 
 
 if __name__ == "__main__":

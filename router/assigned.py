@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from router.assign import Problem, assign, problem_of
 from router.config import Config
-from router.profiles import UNMEASURED_OUTPUT_TOKENS, Profiles
+from router.profiles import Profiles
 
 
 def problem_for(config: Config, profiles: Profiles) -> Problem:
@@ -17,9 +17,8 @@ def problem_for(config: Config, profiles: Profiles) -> Problem:
     """
     wanted, costs = config.routing.assignment, {}
     for name in config.answering:
-        profile, price = profiles.experts.get(name), config.experts[name].price
-        output_tokens = profile.mean_output_tokens if profile else UNMEASURED_OUTPUT_TOKENS
-        costs[name] = price.usd(wanted.prompt_tokens, 0) + output_tokens * price.usd(0, 1)
+        price = config.experts[name].price
+        costs[name] = price.usd(wanted.prompt_tokens, 0) + profiles.output_tokens(name) * price.usd(0, 1)
     return problem_of(
         profiles,
         config.answering,

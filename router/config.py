@@ -211,6 +211,11 @@ class Config(Spec):
         """The experts that answer questions: whom a policy without a list of its own may convene."""
         return tuple(name for name, expert in self.experts.items() if expert.part == "answers")
 
+    @property
+    def sizeless(self) -> tuple[str, ...]:
+        """The experts that answer of which it is not known what they hold resident."""
+        return tuple(name for name in self.answering if self.experts[name].parameters_b is None)
+
     def loras(self, engine: str) -> dict[str, str]:
         """Expert name -> adapter, for the LoRA experts of one engine."""
         return {n: e.lora for n, e in self.experts.items() if e.engine == engine and e.lora is not None}
@@ -262,9 +267,8 @@ def _assignment_problems(config: Config) -> Iterator[str]:
         yield from _part_problems(config, f"{where}.forced", expert, "answers")
     for expert in (name for names in wanted.forbidden.values() for name in names):
         yield from _part_problems(config, f"{where}.forbidden", expert, "answers")
-    sizeless = [name for name in config.answering if config.experts[name].parameters_b is None]
-    if wanted.resident_b is not None and sizeless:
-        yield f"{where}.resident_b: needs parameters_b of every expert; missing: {', '.join(sizeless)}"
+    if wanted.resident_b is not None and config.sizeless:
+        yield f"{where}.resident_b: needs parameters_b of every expert; missing: {', '.join(config.sizeless)}"
 
 
 def _policy_problems(config: Config) -> Iterator[str]:

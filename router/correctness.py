@@ -140,7 +140,9 @@ class Correctness:
         known, new = self._columns
         p = found.rate.copy()
         p[:, known] = self.blend.predict(found.rate[:, known], reading)
-        p[:, new] = self.blend.newcomers(p[:, known], self.rates.overall_rates[new], self._apart(found.rate, reading))
+        if new:
+            apart = self._apart(found.rate, reading)
+            p[:, new] = self.blend.newcomers(p[:, known], self.rates.overall_rates[new], apart)
         return found._replace(p=p)
 
     def _apart(self, rate: NDArray[np.float64], reading: Reading) -> NDArray[np.float64]:

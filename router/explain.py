@@ -18,6 +18,7 @@ from router.records import (
     JsonObject,
     Reply,
     Role,
+    Usage,
 )  # fmt: skip
 from router.response import Response
 
@@ -55,17 +56,17 @@ def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObje
     }
 
 
-def spent_json(response: Response, usd: Callable[[EndedLeg], float]) -> JsonObject:
+def spent_json(response: Response, usd: Callable[[str, Usage], float]) -> JsonObject:
     """What every response says: how the answer was made, each leg with its tokens and cost, and the sum.
 
     Args:
-        usd: what a leg cost, US dollars.
+        usd: what an expert's tokens cost, US dollars.
     """
     told: JsonObject = {
         "aggregated": response.how,
         "why": response.why,
-        "legs": [leg_json(leg, role) | {"cost_usd": _usd(usd(leg))} for role, leg in response.legs],
-        "cost_usd": _usd(math.fsum(usd(leg) for _, leg in response.legs)),
+        "legs": [leg_json(leg, role) | {"cost_usd": _usd(usd(leg.expert, leg.usage))} for role, leg in response.legs],
+        "cost_usd": _usd(math.fsum(usd(leg.expert, leg.usage) for _, leg in response.legs)),
     }
     return told | {"missing": list(response.missing)} if response.missing else told
 

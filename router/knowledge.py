@@ -20,7 +20,7 @@ from router.learned import Learned
 from router.panels import CHANCE
 from router.profiles import Profiles, stale, stale_aggregators
 from router.rates import Rates
-from router.records import EndedLeg
+from router.records import Usage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,10 +83,10 @@ class Knowledge:
         """Experts of which another version was measured as aggregator than the one that answers now."""
         return stale_aggregators(self.profiles, self.versions)
 
-    def usd(self, leg: EndedLeg) -> float:
-        """What a leg cost, US dollars."""
-        per_prompt, per_output = self.usd_per_token[leg.expert]
-        return leg.usage.prompt_tokens * per_prompt + leg.usage.completion_tokens * per_output
+    def usd(self, expert: str, usage: Usage) -> float:
+        """What an expert's tokens cost, US dollars."""
+        per_prompt, per_output = self.usd_per_token[expert]
+        return usage.prompt_tokens * per_prompt + usage.completion_tokens * per_output
 
 
 def _synthesizers(config: Config, profiles: Profiles, category: str) -> dict[str, float | None]:

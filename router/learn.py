@@ -21,7 +21,7 @@ from router.correctness import VIEWS, Reading
 from router.dialogue import cut
 from router.fit import REGULARISATION, Labelled, centroids_of, labelled, splits_of, uncalibrated
 from router.fit_report import expected_calibration_error, reliability
-from router.learn_correctness import Lesson, learn_correctness
+from router.learn_correctness import LearnedBlend, Lesson, learn_correctness
 from router.learn_jury import learn_jury, votes
 from router.learn_stopping import learn_stopping
 from router.learned import Learned
@@ -103,7 +103,7 @@ def learn(
         ballots, p = votes(given.answers, given.right), learned.out_of_fold
         jury = learn_jury(given.experts, ballots, p, seed)
         stopping = learn_stopping(given.experts, ballots, p, lesson.folds, seed)
-    report = _report(lesson, p, learned.blend.base, settings.strength)
+    report = _report(lesson, learned)
     report["category_of_skill"] = category_of_skill(given.questions)
     return Learned(embed.name, versions, learned.blend, jury, stopping, report)
 
@@ -160,7 +160,8 @@ def category_of_skill(questions: Iterable[LabelledQuestion]) -> dict[str, str]:
     return {skill: category for (skill, category), _ in reversed(counts.most_common())}
 
 
-def _report(lesson: Lesson, p: NDArray[np.float64], base: NDArray[np.float64], strength: float) -> dict[str, Any]:
+def _report(lesson: Lesson, learned: LearnedBlend) -> dict[str, Any]:
+    p, base = learned.out_of_fold, learned.blend.base
     every = np.arange(len(p))
     best = int(base.argmax())
     return {
@@ -171,20 +172,10 @@ def _report(lesson: Lesson, p: NDArray[np.float64], base: NDArray[np.float64], s
         "best_single": round(float(lesson.right[:, best].mean()), 4),
         "chosen": round(float(lesson.right[every, p.argmax(axis=1)].mean()), 4),
         "calibration": {
-            "profiles": _calibration(_by_profiles(lesson, strength), lesson.right),
+            "profiles": _calibration(learned.by_profiles, lesson.right),
             "learned": _calibration(p, lesson.right),
         },
     }
-
-
-def _by_profiles(lesson: Lesson, strength: float) -> NDArray[np.float64]:
-    """What profiles alone predict, [N, E]: of each fold by the counts of the others."""
-    p = np.zeros_like(lesson.right)
-    for fold in np.unique(lesson.folds):
-        test = lesson.folds == fold
-        rates = lesson.rates(np.flatnonzero(~test), strength)
-        p[test] = rates.predict(lesson.reading.categories[test], lesson.reading.skills[test]).rate
-    return p
 
 
 def _calibration(p: NDArray[np.float64], right: NDArray[np.float64]) -> dict[str, Any]:

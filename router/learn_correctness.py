@@ -58,10 +58,13 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearnedBlend:
-    """A blend, and what it predicts of the questions it was learned from, each by parts fitted without it: [N, E]."""
+    """A blend, and what it, and profiles alone, predict of the questions it was learned from, each by parts fitted
+    without it: [N, E] each.
+    """
 
     blend: Blend
     out_of_fold: NDArray[np.float64]
+    by_profiles: NDArray[np.float64]
 
 
 def learn_correctness(lesson: Lesson, strength: float) -> LearnedBlend:
@@ -90,7 +93,7 @@ def learn_correctness(lesson: Lesson, strength: float) -> LearnedBlend:
         difficulty=difficulty,
         relative=relative,
     )
-    return LearnedBlend(blend, blended(views, base, difficulty, relative))
+    return LearnedBlend(blend, blended(views, base, difficulty, relative), profile)
 
 
 def _out_of_fold(

@@ -59,11 +59,14 @@ class Paces:
     def __init__(
         self,
         policies: Mapping[str, Policy],
-        usd_per_token: Mapping[str, tuple[float, float]],
+        usd: Callable[[str, Usage], float],
         moved: Callable[[str, float], object],
     ) -> None:
-        """Args: moved: is told a policy's name and what a right answer is worth to it, whenever that changes."""
-        self._usd_per_token, self._moved = usd_per_token, moved
+        """Args:
+        usd: what an expert's tokens cost.
+        moved: is told a policy's name and what a right answer is worth to it, whenever that changes.
+        """
+        self._usd, self._moved = usd, moved
         self._paces: dict[str, Pace] = {}
         for name, policy in policies.items():
             if (pace := Pace.of(policy)) is not None:
@@ -84,7 +87,3 @@ class Paces:
     def _move(self, name: str, pace: Pace) -> None:
         self._paces[name] = pace
         self._moved(name, pace.usd_per_right)
-
-    def _usd(self, expert: str, usage: Usage) -> float:
-        per_prompt, per_output = self._usd_per_token[expert]
-        return usage.prompt_tokens * per_prompt + usage.completion_tokens * per_output

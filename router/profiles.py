@@ -75,6 +75,11 @@ class Profiles(Spec):
     experts: Mapping[str, Profile] = Field(default_factory=dict)
     aggregators: Mapping[str, Profile] = Field(default_factory=dict)
 
+    def output_tokens(self, expert: str) -> float:
+        """Expected of an expert's answer."""
+        profile = self.experts.get(expert)
+        return profile.mean_output_tokens if profile else UNMEASURED_OUTPUT_TOKENS
+
     def updated(self, measured: Mapping[str, Profile]) -> Profiles:
         """With these profiles in place of their experts' old ones; everything else stays."""
         return Profiles(experts={**self.experts, **measured}, aggregators=self.aggregators)

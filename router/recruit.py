@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from router.profiles import UNMEASURED_OUTPUT_TOKENS, Profiles
+from router.profiles import Profiles
 from router.rates import LEVELS, Predicted, Rates
 from router.records import Candidate
 
@@ -33,8 +33,7 @@ def candidates(
     places = rates.places
     found = []
     for expert in experts:
-        place, profile = places.get(expert), profiles.experts.get(expert)
-        output = profile.mean_output_tokens if profile else UNMEASURED_OUTPUT_TOKENS
+        place, output = places.get(expert), profiles.output_tokens(expert)
         per_prompt, per_output = usd_per_token[expert]
         found.append(
             Candidate(

@@ -109,7 +109,7 @@ async def open_service(
         client = ExpertClient(session)
         watch = Watch(client, experts_at, lambda name, up: telemetry.expert_up.labels(name).set(up))
         health = Health(experts_at, config.convening, time.monotonic, telemetry.breaker_changed)
-        paces = Paces(config.policies, knowledge.usd_per_token, lambda name, usd: telemetry.worth.labels(name).set(usd))
+        paces = Paces(config.policies, knowledge.usd, lambda name, usd: telemetry.worth.labels(name).set(usd))
 
         def emit(event: Event) -> None:
             paces.emit(event)

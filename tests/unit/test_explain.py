@@ -107,9 +107,9 @@ def response(*legs: tuple[Role, EndedLeg], **fields: Any) -> Response:
     return Response(**(known | fields))
 
 
-def dollars(leg: EndedLeg) -> float:
+def dollars(_: str, usage: Usage) -> float:
     """A dollar per token."""
-    return leg.usage.prompt_tokens + leg.usage.completion_tokens
+    return usage.prompt_tokens + usage.completion_tokens
 
 
 def test_an_outcome_shows_who_answered_and_the_vote() -> None:
@@ -219,7 +219,7 @@ def test_who_is_missing_is_told_only_where_somebody_is() -> None:
 
 def test_a_cost_keeps_its_digits_however_small() -> None:
     """Six of them, not six decimal places: a question costs millionths."""
-    shown = spent_json(response(("answer", reply("ada", "42"))), lambda leg: 1.23456789e-6)
+    shown = spent_json(response(("answer", reply("ada", "42"))), lambda _expert, _usage: 1.23456789e-6)
     assert (shown["cost_usd"], shown["legs"][0]["cost_usd"]) == (1.23457e-6, 1.23457e-6)
 
 

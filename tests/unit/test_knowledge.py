@@ -14,7 +14,7 @@ from router.panels import CHANCE
 from router.profiles import Count, Profile, Profiles
 from router.records import Usage
 from tests.api.world import KeywordEmbedder, fitted
-from tests.unit.make import YAML, reply, yaml_file
+from tests.unit.make import YAML, yaml_file
 
 BOB = "  bob:\n    base_url: http://bob.test/v1\n    model: bob-1\n    context_tokens: 1000\n"
 PRICE = "    price: {input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0}\n"
@@ -142,7 +142,7 @@ def test_an_outdated_profile_shows(tmp_path: Path) -> None:
 
 def test_a_leg_costs_its_tokens_at_its_experts_price(tmp_path: Path) -> None:
     """Prompt and output apart, per million; also of what was cut or failed."""
-    assert knowledge(tmp_path).usd(reply("ada", "42", usage=Usage(1000, 500))) == pytest.approx(0.002)
+    assert knowledge(tmp_path).usd("ada", Usage(1000, 500)) == pytest.approx(0.002)
 
 
 def test_a_policy_for_an_unknown_category_is_refused_by_name(tmp_path: Path) -> None:

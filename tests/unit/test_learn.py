@@ -15,7 +15,8 @@ from router.calibration import Calibration, Graded
 from router.correctness import VIEWS, Correctness, Reading
 from router.fit import fit, labelled
 from router.fitted import Fitted
-from router.learn import Answered, Settings, _by_profiles, _lesson, answered, category_of_skill, learn, read
+from router.learn import Answered, Settings, _lesson, answered, category_of_skill, learn, read
+from router.learn_correctness import learn_correctness
 from router.learn_stopping import PRICES
 from router.learned import Learned
 from router.questions import LabelledQuestion
@@ -113,7 +114,7 @@ def test_what_profiles_alone_predict_knows_nothing_of_the_question() -> None:
     lesson = _lesson(given, labelled(given.questions, Cloud()), 1.0, SETTINGS, seed=1)
     held_out = lesson.folds == 0
     other = replace(lesson, right=np.where(held_out[:, None], 1 - lesson.right, lesson.right))
-    was, now = _by_profiles(lesson, SETTINGS.strength), _by_profiles(other, SETTINGS.strength)
+    was, now = (learn_correctness(of, SETTINGS.strength).by_profiles for of in (lesson, other))
     np.testing.assert_array_equal(was[held_out], now[held_out])
     assert (was[~held_out] != now[~held_out]).all()
 

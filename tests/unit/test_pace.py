@@ -101,7 +101,11 @@ def test_a_replica_s_paces_are_moved_by_what_happens() -> None:
     """A policy's own decisions and legs, whoever was asked, aborted ones too; nothing else."""
     told: list[tuple[str, float]] = []
     policy = Policy(target_usd_per_query=TARGET, usd_per_right=0.1)
-    paces = Paces({"held": policy, "auto": Policy()}, {"ada": (1e-4, 2e-4)}, lambda *moved: told.append(moved))
+
+    def usd(_: str, used: Usage) -> float:
+        return used.prompt_tokens * 1e-4 + used.completion_tokens * 2e-4
+
+    paces = Paces({"held": policy, "auto": Policy()}, usd, lambda *moved: told.append(moved))
     assert [name for name, _ in told] == ["held"]
     assert told[0][1] == pytest.approx(0.1)
     for event in (
