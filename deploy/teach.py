@@ -59,14 +59,13 @@ def fit(
 
 def offline_embedder(settings: EmbedderSettings, on_batch: Callable[[int], object]) -> Embedder:
     """The configured model, each text of which is embedded once and kept on disk."""
-    from router.embedders import PACKAGED, InBatches, model_folder, open_embedder
+    from router.embedders import PACKAGED, InBatches, Unopened, model_folder
     from router.vectors import Cached, cache_folder
 
     if settings.model in PACKAGED:  # they need no hub; asking one would only wait for its time-out
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    model = open_embedder(settings, os.cpu_count() or 1)
     folder = cache_folder(settings.model, settings.max_chars, model_folder(settings.model))
-    return InBatches(Cached(model, folder), on_batch=on_batch)
+    return InBatches(Cached(Unopened(settings, os.cpu_count() or 1), folder), on_batch=on_batch)
 
 
 def _print_report(report: dict[str, Any]) -> None:

@@ -82,25 +82,34 @@ class Vote:
         if self.decided_at is None or not standing.replies:
             return False
         camps = self.electorate.camps(standing.replies)
+        named, nobody = self.electorate.posteriors(camps)
+        if named and named[0] >= self.decided_at:
+            return True
         awaited = [*standing.running, *(expert for wave in standing.left for expert in wave)]
         weight = self.electorate.weight
         spare = max(self.spares, key=weight, default=None)
-        heaviest = [spare if spare is not None and weight(spare) > weight(name) else name for name in awaited]
-        if self.sure(camps) or self.electorate.settled(camps, heaviest):
+        heaviest = awaited if spare is None else (max(name, spare, key=weight) for name in awaited)
+        if self.electorate.settled(camps, heaviest):
             return True
         # It was learned of votes that the most promising began: who merely answered first of several says nothing.
         begun = bool(standing.left) and not standing.running
-        return begun and self._no_gain(camps, len(standing.replies), awaited)
+        return begun and self._no_gain(camps, (*named, 0.0, 0.0)[:2], nobody, awaited)
 
-    def _no_gain(self, camps: Sequence[Camp], heard: int, awaited: Sequence[str]) -> bool:
-        """Whether those awaited are expected to add less to P(right) than hearing them costs."""
+    def _no_gain(
+        self, camps: Sequence[Camp], posteriors: Sequence[float], nobody: float, awaited: Sequence[str]
+    ) -> bool:
+        """Whether those awaited are expected to add less to P(right) than hearing them costs.
+
+        Args:
+            posteriors: of the first two answers; nobody: that none is right.
+        """
         if self.stopping is None or self.electorate.equal:
             return False
-        named, nobody = self.electorate.posteriors(camps)
-        first, second = [*named, 0.0, 0.0][:2]
+        first, second = posteriors
         weights = [*(camp.weight for camp in camps if camp.answer), 0.0, 0.0]
         trust = [self.electorate.trust(name) for name in awaited]
         seen = (first, second, nobody, weights[0] - weights[1], trust[0], math.fsum(trust) / len(trust))
+        heard = sum(len(camp.replies) for camp in camps)
         price = self.prices.get(awaited[0], 0.0)
         return bool(self.stopping.gain(heard, Outlook(*(np.array([value]) for value in seen)), price)[0] <= 0)
 
@@ -196,4 +205,4 @@ def _go_on(standing: Standing, *, enough: bool, quorum: int | None = None) -> Mo
 
 def _nothing_to_vote_on(electorate: Electorate, replies: Sequence[Reply]) -> bool:
     """No two texts agree, and none of them is an answer that could be compared."""
-    return len(electorate.camps(replies)) == len(replies) and all(is_open_ended(reply.text) for reply in replies)
+    return all(is_open_ended(reply.text) for reply in replies) and len(electorate.camps(replies)) == len(replies)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Literal
 
 from router.values import EDGES, MAX_MAGNITUDE, MAX_SHORT_CHARS, tidy, value_of, words
@@ -45,6 +46,16 @@ def extract(text: str) -> str:
     quantities in one unit ("5 km" = "5000 m", never a bare number); dates, times of day, yes and no in one spelling;
     JSON and fenced code by content; other short texts without case, leading article, spare blanks and end punctuation.
     """
+    return _of_short(text) if len(text) <= MAX_SHORT_CHARS else _extracted(text)
+
+
+@lru_cache(maxsize=4096)
+def _of_short(text: str) -> str:
+    """Letters, numbers and words come again and again."""
+    return _extracted(text)
+
+
+def _extracted(text: str) -> str:
     marked = _marked(text)
     return _form(text, marked=False) if marked is None else _form(marked, marked=True)
 

@@ -74,6 +74,17 @@ class SentenceTransformerEmbedder:
         return np.asarray(vectors.numpy(), dtype=np.float32)
 
 
+class Unopened:
+    """`open_embedder`'s, loaded with the first text: offline most vectors are known, and loading takes seconds."""
+
+    def __init__(self, settings: config.Embedder, threads: int = 1) -> None:
+        self.name = settings.model
+        self._settings, self._threads = settings, threads
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return open_embedder(self._settings, self._threads)(texts)
+
+
 class InBatches:
     """Any number of texts, `size` at a time and those of like length together; for work offline.
 

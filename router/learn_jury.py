@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import logsumexp
 
 from router.jury import NOBODY_FEATURES, Jury, log_odds, nobody_features, weighed
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 NONE = -1  # the code of an expert that named no answer, or is not heard
 BIAS_PENALTY, SLOPE_PENALTY, SHARED_PENALTY = 3.0, 10.0, 0.1  # the likelihood is a sum over questions, not a mean
+LEAST_SPREAD = 0.1  # of log-odds: what hardly differs is not blown up
 PREFIXES = 2  # random prefixes of each question beside all of its answers
 
 
@@ -71,7 +71,14 @@ def _fitted(experts: tuple[str, ...], seen: Votes, x: NDArray[np.float64], share
     size = len(experts)
     problem = _Likelihood(seen, x, share)
     start = np.concatenate([np.ones(size), np.zeros(size + 2 + NOBODY_FEATURES)])
-    found = minimize(problem, start, jac=True, method="L-BFGS-B", options={"maxiter": 300, "ftol": 1e-7}).x
+    basis = problem.basis()
+
+    def along(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        loss, gradient = problem(basis @ at)
+        return loss, basis.T @ gradient
+
+    begin = np.linalg.solve(basis, start)
+    found = basis @ minimize(along, begin, jac=True, method="L-BFGS-B", options={"maxiter": 300, "ftol": 1e-7}).x
     bias, slope, (common, shared), nobody = np.split(found, [size, 2 * size, 2 * size + 2])
     return Jury(experts, bias, slope + common, float(shared), nobody)
 
@@ -91,15 +98,35 @@ class _Likelihood:
         self._features = nobody_features((heard > 0).sum(axis=1).astype(float), heard.sum(axis=1).astype(float))
         self._wanted = np.where(seen.right == NONE, self._width, seen.right)
 
+    def basis(self) -> NDArray[np.float64]:
+        """Directions to look along in which one step changes as much as another: a quarter of the steps are needed.
+
+        Each expert's log-odds have mean 0 and spread 1 there, and what is counted of answers is uncorrelated.
+        """
+        size, count = self._x.shape[1], len(self._features)
+        heard = np.maximum(self._voted.sum(axis=0), 1)
+        mean = np.where(self._voted, self._x, 0.0).sum(axis=0) / heard
+        square = np.where(self._voted, self._x - mean, 0.0) ** 2
+        spread = np.maximum(np.sqrt(square.sum(axis=0) / heard), LEAST_SPREAD)
+        found = np.eye(2 * size + 2 + NOBODY_FEATURES)
+        bias, own = np.arange(size), np.arange(size, 2 * size)
+        found[bias, own], found[own, own] = -mean / spread, 1 / spread
+        found[:size, 2 * size], found[:size, 2 * size + 1] = -mean, -self._mean.mean()
+        values, axes = np.linalg.eigh(self._features.T @ self._features / count)
+        found[2 * size + 2 :, 2 * size + 2 :] = axes / np.sqrt(np.maximum(values, LEAST_SPREAD**4))
+        return found
+
     def __call__(self, at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         size, every = self._x.shape[1], np.arange(len(self._x))
         bias, own, (common, shared), nobody = np.split(at, [size, 2 * size, 2 * size + 2])
         weights = weighed(bias, own + common, shared, self._x)
         sums = np.bincount(self._flat, weights[self._voted], len(every) * self._width).reshape(len(every), -1)
         scores = np.column_stack([np.where(self._unnamed, -np.inf, sums), self._features @ nobody])
-        total = logsumexp(scores, axis=1)
-        loss = self._share * (total - scores[every, self._wanted]).sum()
-        excess = np.exp(scores - total[:, None])
+        scores -= scores.max(axis=1, keepdims=True)
+        odds = np.exp(scores)  # used twice, which scipy's logsumexp does not allow
+        total = odds.sum(axis=1)
+        loss = self._share * (np.log(total) - scores[every, self._wanted]).sum()
+        excess = odds / total[:, None]
         excess[every, self._wanted] -= 1
         pull = np.zeros_like(self._x)
         pull[self._voted] = excess[:, :-1].ravel()[self._flat]

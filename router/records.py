@@ -192,12 +192,16 @@ class Reply:
     @property
     def texts(self) -> tuple[str, ...]:
         """What each choice says; "" for one without text."""
-        said = ((choice.get("message") or {}).get("content", choice.get("text")) for choice in self.choices)
-        return tuple(text if isinstance(text, str) else "" for text in said)
+        return tuple(map(_text, self.choices))
 
     @property
     def text(self) -> str:
-        return self.texts[0]
+        return _text(self.choices[0])
+
+
+def _text(choice: JsonObject) -> str:
+    said = (choice.get("message") or {}).get("content", choice.get("text"))
+    return said if isinstance(said, str) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,11 +59,17 @@ class Electorate:
     def _learned(self) -> Mapping[str, float]:
         return {} if self.jury is None or self.equal else self.jury.weights(self.p_correct)
 
+    @cached_property
+    def _weights(self) -> Mapping[str, float]:
+        learned = {expert: max(weight, LEAST_WEIGHT) for expert, weight in self._learned.items()}
+        return {expert: self._naive(expert) for expert in self.p_correct if expert not in learned} | learned
+
     def weight(self, expert: str) -> float:
         """Log-odds that one vote adds to its answer."""
-        learned = self._learned.get(expert)
-        if learned is not None:
-            return max(learned, LEAST_WEIGHT)
+        known = self._weights.get(expert)
+        return self._naive(expert) if known is None else known
+
+    def _naive(self, expert: str) -> float:
         p = EQUAL if self.equal else min(max(self.trust(expert), 1 - SURE), SURE)
         return max(math.log(p * self.alternatives / (1 - p)), LEAST_WEIGHT)
 
@@ -121,7 +127,12 @@ class Electorate:
         if not camps or not camps[0].answer:
             return False
         second = camps[1].weight if len(camps) > 1 and camps[1].answer else 0.0
-        return camps[0].weight - second > math.fsum(map(self.weight, outstanding)) + 1e-9
+        lead = camps[0].weight - second - 1e-9
+        for expert in outstanding:
+            if lead <= 0:
+                return False
+            lead -= self.weight(expert)
+        return lead > 0
 
 
 def elected(electorate: Electorate, replies: Sequence[Reply]) -> Answer:
