@@ -95,7 +95,7 @@ def _show_candidates(candidates: list[dict[str, Any]]) -> None:
     rows = [
         (
             escape(c["expert"]),
-            f"{c['p_correct']:.2f}",
+            f"{c['p_correct']:.2f} ± {c['p_spread']:.2f}",
             f"{c['observations']} ({c['evidence']})",
             "yes" if c["taken"] else "no",
             c["why"],

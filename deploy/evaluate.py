@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +72,7 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
         with Progress(console=err) as bars:
             bar, step = bars.add_task("embedding", total=len(set(asked.texts))), bars.add_task("", total=None)
             embed = offline_embedder(Embedder(model=embedder), lambda count: bars.advance(bar, count))
-            results, rows, others = run(
+            results, rows, p_right, others = run(
                 asked,
                 splits,
                 embed,
@@ -83,6 +83,7 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
         _say(others)
         figures = report(results, [asked.groups[row] for row in rows], BEST_SINGLE, ORACLE, seed)
         figures["notes"] = [*notes, *more, *others]
+        figures["p_right"] = p_right
         figures["mean_correlation"] = round(mean_correlation(asked.right), 3)
     except (ValueError, OSError) as error:
         fail(str(error))
@@ -93,6 +94,7 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
         screen = out if out.is_terminal else Console(width=TABLE_CHARS)
         screen.print(table(figures, heading))
         screen.print(f"who is right correlates at {figures['mean_correlation']:.2f} (0: independently, 1: all alike)")
+        screen.print(_of_p_right(p_right))
     try:  # shown before: an hour's work is not lost to a file that cannot be written
         if json_file:
             json_file.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +105,15 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
         fail(str(error))
     for file in filter(None, () if as_json else (json_file, plot)):
         out.print(f"written to {file}", markup=False, soft_wrap=True)
+
+
+def _of_p_right(held: Mapping[str, float | None]) -> str:
+    within = held["within_95"]
+    topics = "" if within is None else f", {within:.0%} of the topics' rates within its 95 % intervals"
+    return (
+        f"P(right) is off by {held['ece']:.3f} (calibration error); "
+        f"Brier score {held['brier']:.3f}, of mean rates {held['brier_of_means']:.3f}{topics}"
+    )
 
 
 def _say(notes: Iterable[str]) -> None:

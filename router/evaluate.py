@@ -22,6 +22,7 @@ from router.evaluation_report import BEST_SINGLE, ORACLE, SINGLE_MODELS, Kind, R
 from router.outcomes import Outcomes
 from router.pace import Pace
 from router.plan import plan
+from router.predictions import Predictions, judged, together
 from router.ranking import ranked
 from router.records import Candidate, Needs, Query
 from router.replay import replay
@@ -191,14 +192,18 @@ POLICIES: Mapping[str, Contender] = {
 
 
 class Judged(NamedTuple):
-    """Results of the test questions in the order of `rows`, which are those of the outcomes; and notes for a person."""
+    """Results of the test questions in the order of `rows`, which are those of the outcomes; how far P(right) held on
+    them; and notes for a person.
+    """
 
     results: list[Result]
     rows: list[int]
+    p_right: dict[str, float | None]
     notes: tuple[str, ...]
 
 
 Job = tuple[Outcomes, tuple["NDArray[np.int64]", "NDArray[np.int64]"], Embedded, int, list[str]]
+Done = tuple[dict[str, Choice], Predictions, tuple[str, ...]]
 ALWAYS = tuple(name for name, contender in POLICIES.items() if contender.kind == "baseline")
 
 
@@ -234,16 +239,18 @@ def evaluate(
     notes: dict[str, None] = {}  # each once, in order
     jobs = [(outcomes, split, embedded, seed + number, wanted) for number, split in enumerate(splits)]
     on_step(f"judging {len(jobs)} parts" if len(jobs) > 1 else "judging")
-    for choices, said in _each(jobs):
+    held: list[Predictions] = []
+    for choices, predictions, said in _each(jobs):
         notes |= dict.fromkeys(said)
+        held.append(predictions)
         for name, choice in choices.items():
             found[name].append(choice)
     singles = [_result(name, "baseline", found[name], SINGLE_MODELS) for name in outcomes.experts]
     others = [_result(name, POLICIES[name].kind, found[name], POLICIES[name].curve) for name in wanted]
-    return Judged(singles + others, rows, tuple(notes))
+    return Judged(singles + others, rows, together(held), tuple(notes))
 
 
-def _each(jobs: Sequence[Job]) -> Iterator[tuple[dict[str, Choice], tuple[str, ...]]]:
+def _each(jobs: Sequence[Job]) -> Iterator[Done]:
     """In order; several at once where there are several, and cores for them. What is done does not depend on it."""
     if len(jobs) == 1:
         yield _judged(jobs[0])
@@ -253,15 +260,21 @@ def _each(jobs: Sequence[Job]) -> Iterator[tuple[dict[str, Choice], tuple[str, .
         yield from pool.map(_judged, jobs)
 
 
-def _judged(job: Job) -> tuple[dict[str, Choice], tuple[str, ...]]:
-    """What each expert alone and each policy wanted came to on the test part of one split, and notes."""
+def _judged(job: Job) -> Done:
+    """What each expert alone and each policy wanted came to on the test part of one split; P(right); notes."""
     outcomes, split, embedded, seed, wanted = job
     made = trial(outcomes, split, embedded, seed)
     asked, ones = made.asked, np.ones(len(made.asked))
     alone = {
         name: Choice(asked.right[:, column], ones, asked.usd[:, column]) for column, name in enumerate(asked.experts)
     }
-    return alone | {name: POLICIES[name].choose(made) for name in wanted}, made.notes
+    return alone | {name: POLICIES[name].choose(made) for name in wanted}, _p_right(made), made.notes
+
+
+def _p_right(of: Trial) -> Predictions:
+    spread = np.array([[candidate.p_spread for candidate in row] for row in of.candidates])
+    topics = [max(skills.weights, key=skills.weights.__getitem__, default="") for skills in of.skills]
+    return judged(of.predicted.p, spread, of.asked.right, topics)
 
 
 def _result(name: str, kind: Kind, parts: Sequence[Choice], curve: str | None) -> Result:

@@ -136,6 +136,7 @@ def _candidate(candidate: Candidate, decision: Decision, asked: Set[str]) -> Jso
     return {
         "expert": candidate.expert,
         "p_correct": round(candidate.p_correct, 4),
+        "p_spread": round(candidate.p_spread, 4),
         "observations": candidate.observations,
         "evidence": candidate.evidence,
         "score": round(candidate.score, 6),

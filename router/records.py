@@ -110,9 +110,9 @@ class SkillScores:
 class Candidate:
     """Stage 2b. One expert with what speaks for it, or why it is out.
 
-    `rate` is what its profile alone says of `p_correct`, `observations` the number of calibration answers behind it,
-    and `evidence` the level they were found on; 0 of the `pool` means that the expert was never measured. `score` is
-    what the policy orders experts by.
+    `p_spread` is the standard deviation of `p_correct`; `rate` what its profile alone says of it, `observations` the
+    number of calibration answers behind it, and `evidence` the level they were found on; 0 of the `pool` means that the
+    expert was never measured. `score` is what the policy orders experts by.
     """
 
     expert: str
@@ -122,6 +122,7 @@ class Candidate:
     excluded: str | None = None
     evidence: Evidence = "overall"
     rate: float = 0.0
+    p_spread: float = 0.0
     score: float = 0.0
 
 

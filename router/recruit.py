@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from router.profiles import Profiles
@@ -28,22 +29,32 @@ def candidates(
         prompt_tokens: estimate for this query.
         excluded: expert -> why it must not be asked (a hard filter, not a preference).
 
-    An expert without a profile gets the pool's mean and 0 observations: visible, never silently random.
+    An expert without a profile gets what the others have on the mean, and 0 observations: visible, never silently
+    random, and not preferred for what is hard, as only the others are known to fail.
     """
     places = rates.places
+    p, rate = (values[row].mean() if places else rates.mean for values in (predicted.p, predicted.rate))
     found = []
     for expert in experts:
         place, output = places.get(expert), profiles.output_tokens(expert)
         per_prompt, per_output = usd_per_token[expert]
+        observations = 0 if place is None else int(predicted.observations[row, place])
+        p_correct = float(p if place is None else predicted.p[row, place])
         found.append(
             Candidate(
                 expert=expert,
-                p_correct=rates.mean if place is None else float(predicted.p[row, place]),
-                rate=rates.mean if place is None else float(predicted.rate[row, place]),
-                observations=0 if place is None else int(predicted.observations[row, place]),
+                p_correct=p_correct,
+                p_spread=spread(p_correct, observations + rates.strength),
+                rate=float(rate if place is None else predicted.rate[row, place]),
+                observations=observations,
                 usd_per_query=prompt_tokens * per_prompt + output * per_output,
                 excluded=excluded.get(expert),
                 evidence="pool" if place is None else LEVELS[predicted.level[row, place]],
             )
         )
     return tuple(found)
+
+
+def spread(p: float, evidence: float) -> float:
+    """How sure P(right) is: the standard deviation of a Beta of mean p worth so many observations, the prior's too."""
+    return math.sqrt(p * (1 - p) / (evidence + 1))

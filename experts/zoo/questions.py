@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="wordings that no training has seen")
     options = parser.parse_args()
     text = "\n".join(lines(options.per_skill, options.seed, options.held_out))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text + "\n", encoding="utf-8")
 
 

@@ -126,7 +126,7 @@ def decision(**fields: Any) -> Decision:
         "skills": SkillScores({"sums": 1.0}, ("sums", 0.5)),
         "candidates": (
             candidate("ada", 0.9),
-            candidate("bob", 0.6, observations=0, evidence="pool"),
+            candidate("bob", 0.6, p_spread=0.1, observations=0, evidence="pool"),
             candidate("cy", 0.8, excluded="down"),
         ),
         "overhead_s": 0.002,

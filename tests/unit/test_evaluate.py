@@ -26,8 +26,11 @@ def run(
     recorded: Outcomes, splits: Sequence[Any] = (SPLIT,), policies: Sequence[str] | None = None, seed: int = 0
 ) -> tuple[Found, list[int]]:
     """Results by name, and their rows."""
-    found, rows, notes = evaluate(recorded, splits, Words(), seed=seed, policies=policies, on_step=lambda _: None)
+    found, rows, p_right, notes = evaluate(
+        recorded, splits, Words(), seed=seed, policies=policies, on_step=lambda _: None
+    )
     assert notes == ()
+    assert 0 <= (p_right["ece"] or 0.0) <= 1
     assert len({result.name for result in found}) == len(found)
     return {result.name: result for result in found}, rows
 

@@ -115,7 +115,7 @@ def test_a_table_a_file_and_a_picture(tmp_path: Path) -> None:
     assert f"written to {report}\nwritten to {picture}" in done.stdout
     assert picture.read_bytes().startswith(PNG)
     found = json.loads(report.read_text(encoding="utf-8"))
-    assert found.keys() == {"n_test", "pool", "policies", "curves", "notes", "mean_correlation"}
+    assert found.keys() == {"n_test", "pool", "policies", "curves", "notes", "p_right", "mean_correlation"}
     assert -1 <= found["mean_correlation"] <= 1
     assert f"correlates at {found['mean_correlation']:.2f}" in done.stdout
     assert (found["n_test"], found["pool"]) == (COUNT - 60, list(EXPERTS))

@@ -68,7 +68,11 @@ def test_every_candidate_says_why_it_was_or_was_not_taken() -> None:
         "bob": (False, "not_needed"),
         "cy": (False, "down"),
     }
-    assert (found["bob"]["p_correct"], found["bob"]["observations"]) == (0.6, 0)
+    assert {key: found["bob"][key] for key in ("p_correct", "p_spread", "observations")} == {
+        "p_correct": 0.6,
+        "p_spread": 0.1,
+        "observations": 0,
+    }
 
 
 def test_waves_and_the_turn_that_the_route_is_by_are_shown() -> None:

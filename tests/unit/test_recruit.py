@@ -103,6 +103,23 @@ def test_an_unprofiled_expert_is_visible() -> None:
     assert found["new"].usd_per_query == pytest.approx((100 + 2 * UNMEASURED_OUTPUT_TOKENS) / 1e6)
 
 
+def test_a_stranger_is_as_good_as_the_others_are_on_this_very_question() -> None:
+    """What is hard for everybody measured is taken to be hard for it too: its guess follows theirs."""
+    known = {name: profile((50, 100), categories={"math": (5, 50), "text": (45, 50)}) for name in ("ada", "bob")}
+    found = {c.expert: c for c in recruited(known, "ada", "bob", "new")}
+    assert found["new"].p_correct == pytest.approx((found["ada"].p_correct + found["bob"].p_correct) / 2)
+    assert found["new"].p_correct < 0.4 < Rates.of(known, 10.0).mean
+
+
+def test_how_sure_a_probability_is_follows_from_the_answers_behind_it() -> None:
+    """A Beta's standard deviation: p (1 - p) over the observations and the prior's, plus one; by hand."""
+    pool = {"thin": profile((1, 1)), "thick": profile((90, 100))}
+    thin, thick, new = recruited(pool, "thin", "thick", "new")
+    assert thick.p_spread == pytest.approx((thick.p_correct * (1 - thick.p_correct) / 111) ** 0.5)
+    assert new.p_spread == pytest.approx((new.p_correct * (1 - new.p_correct) / 11) ** 0.5)
+    assert thick.p_spread < thin.p_spread < new.p_spread
+
+
 def test_a_pool_that_was_always_right_makes_no_stranger_certain() -> None:
     """One question answered rightly says little about an expert that was never measured: it is not sure."""
     (stranger,) = (c for c in recruited({"ada": profile((1, 1))}, "ada", "new") if c.expert == "new")
