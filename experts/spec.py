@@ -84,10 +84,12 @@ class Engine(Spec):
     """One vLLM engine, hosted by us as one Serve application.
 
     `args` are vLLM's own engine arguments by their command-line names without the dashes
-    (`max-model-len: 4096`); they go to vLLM unchanged. Paths are relative to the YAML file.
+    (`max-model-len: 4096`); they go to vLLM unchanged. Paths are relative to the YAML file. `parameters_b`: billions of
+    parameters of the model, which all experts on it share.
     """
 
     model: str
+    parameters_b: float | None = Field(default=None, ge=0)
     accelerator: Literal["cpu", "gpu"]
     gpus: float = Field(default=0.0, ge=0)
     cpus: float = Field(default=1.0, ge=0)
@@ -127,7 +129,8 @@ class Expert(Spec):
     read other experts' responses (`aggregator`). Only those that answer are recruited; each can be asked by name.
     `context_tokens` bounds prompt plus answer. `tokenizer` is a folder or tokenizer.json used to count
     prompts; without it tokens are estimated as bytes / `bytes_per_token`, rounded up. `parameters_b`: billions of
-    parameters that must be resident for it to answer, for `symposium assign`.
+    parameters that must be resident for it to answer, beside its engine's where that says its own; for
+    `symposium assign`.
     """
 
     part: Literal["answers", "keywords", "aggregator"] = "answers"

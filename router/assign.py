@@ -1,16 +1,17 @@
 """Which expert serves which category: the assignment of Composition of Experts (arXiv 2412.01868), under budgets. Pure.
 
 A mixed-integer linear program, solved by HiGHS. Its binary variables are a_ce, whether expert e serves category c, and
-y_e, whether e is resident:
+y_u, whether u is resident:
 
     maximise    sum_c pi_c sum_e w_ce a_ce                         the rate of right answers
-    subject to  sum_e a_ce = 1 for each c,  a_ce <= y_e
-                sum_e P_e y_e <= the resident budget
+    subject to  sum_e a_ce = 1 for each c,  a_ce <= y_u for each unit u that e needs
+                sum_u P_u y_u <= the resident budget
                 sum_c pi_c sum_e C_e a_ce <= the budget of the mean cost
 
-pi_c is the frequency of a category, w_ce the measured rate of an expert in it, P_e what an expert holds resident and
-C_e what a query to it costs. The answer depends on the problem alone, never on the solver's path: where assignments are
-equal, further programs choose the smallest, then the cheapest, then the first by name.
+pi_c is the frequency of a category, w_ce the measured rate of an expert in it, P_u what a unit holds resident and C_e
+what a query to an expert costs. Units are the experts themselves and the bases that adapters share. The answer depends
+on the problem alone, never on the solver's path: where assignments are equal, further programs choose the smallest,
+then the cheapest, then the first by name.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +33,15 @@ from router.rates import Rates
 TIE = 1e-5  # qualities, and shares of a size or cost, that differ by less are equal; the solver may err by a millionth
 SCALE = 1e3  # of rows and objectives: makes HiGHS' absolute tolerances of 1e-6 small beside TIE
 INFEASIBLE = 2  # a status of scipy.optimize.milp
-Vector = NDArray[np.float64]  # (C * E + E,): of each variable, a row by row, then y
+Vector = NDArray[np.float64]  # (C * E + U,): of each variable, a row by row, then y
 Pairs = Collection[tuple[str, str]]  # (category, expert)
+
+
+class Base(NamedTuple):
+    """What is resident, once, as long as any of these experts serves anything."""
+
+    experts: frozenset[str]
+    size: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +52,7 @@ class Problem:
         frequencies: category -> its share of the queries; above 0, together 1.
         rates: category -> expert -> rate of right answers, of every expert.
         sizes: expert -> what it holds resident if it serves anything, in any one unit (billions of parameters, GiB).
+        bases: what experts share besides: the model that adapters are on.
         costs: expert -> mean cost of one query, in any one unit (US dollars, active parameters).
         forced, forbidden: pairs that must be, and must not be, part of the assignment.
 
@@ -56,6 +66,7 @@ class Problem:
     costs: Mapping[str, float]
     forced: Pairs = ()
     forbidden: Pairs = ()
+    bases: Sequence[Base] = ()
 
     def __post_init__(self) -> None:
         if problems := [*_odd_numbers(self), *_odd_pairs(self)]:
@@ -81,6 +92,7 @@ def problem_of(
     *,
     forced: Pairs = (),
     forbidden: Pairs = (),
+    bases: Sequence[Base] = (),
 ) -> Problem:
     """The problem of these experts as they were measured.
 
@@ -88,7 +100,7 @@ def problem_of(
     `category` goes by (`router/ranking.py`): an expert that was never measured has the pool's mean.
 
     Args:
-        sizes, costs: of each of the experts, as in `Problem`.
+        sizes, costs: of each of the experts, and bases: as in `Problem`.
         strength: observations that the prior of a shrunken rate counts as.
 
     Raises:
@@ -103,7 +115,7 @@ def problem_of(
         name: float(count / asked.sum()) for name, count in zip(found.categories, asked, strict=True) if count
     }
     rates = {name: {expert: found.rate(expert, name) for expert in experts} for name in frequencies}
-    return Problem(frequencies, rates, sizes, costs, forced, forbidden)
+    return Problem(frequencies, rates, sizes, costs, forced, forbidden, bases)
 
 
 def assign(problem: Problem, *, max_size: float | None = None, max_cost: float | None = None) -> Assignment:
@@ -155,10 +167,14 @@ def pareto(problem: Problem, *, max_cost: float | None = None, max_points: int =
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Program:
-    """The mixed-integer program. An assignment x, 0 or 1 for each variable, has quality @ x, size @ x and cost @ x."""
+    """The mixed-integer program. An assignment x, 0 or 1 for each variable, has quality @ x, size @ x and cost @ x.
+
+    `needs` [E, U] is 1 where an expert needs a unit.
+    """
 
     categories: tuple[str, ...]
     experts: tuple[str, ...]
+    needs: NDArray[np.float64]
     quality: Vector
     size: Vector
     cost: Vector
@@ -184,8 +200,8 @@ class _Program:
             return None
         if found.x is None:
             raise RuntimeError(f"HiGHS: {found.message}")
-        pairs = found.x[: -len(self.experts)].round().reshape(len(self.categories), -1)
-        return np.append(pairs, pairs.max(axis=0))  # those are resident that serve something
+        pairs = self._pairs(found.x.round())
+        return np.append(pairs, pairs.max(axis=0) @ self.needs > 0)  # what serves something is resident
 
     def least(self, values: Vector, known: float) -> Vector:
         """As `solve`, where an assignment with values @ x = `known` is known: scaled by it, small values count too."""
@@ -205,21 +221,25 @@ class _Program:
                 break
             best = program.where(self.quality, least=as_good).least(values, float(values @ best))
             program = program.where(values, most=float(values @ best) * (1 + TIE))
-        served = best[: -len(self.experts)].reshape(len(self.categories), -1).argmax(axis=1)
+        served = self._pairs(best).argmax(axis=1)
         names = {category: self.experts[i] for category, i in zip(self.categories, served, strict=True)}
         return Assignment(names, *(math.fsum(values * best) for values in (self.quality, self.size, self.cost)))
 
+    def _pairs(self, x: Vector) -> Vector:
+        """[C, E], whether an expert serves a category."""
+        return x[: len(self.categories) * len(self.experts)].reshape(len(self.categories), -1)
+
     def _other_than(self, x: Vector) -> _Program:
-        pairs = np.append(x[: -len(self.experts)], np.zeros(len(self.experts)))
+        pairs = np.append(self._pairs(x), np.zeros(self.needs.shape[1]))
         return self.where(pairs, most=len(self.categories) - 1)
 
     def _ranks(self) -> Iterator[Vector]:
         """Of each category: the rank of its expert among the names."""
         ranks = np.argsort(np.argsort(self.experts)).astype(float)
         for i in range(len(self.categories)):
-            pairs = np.zeros((len(self.categories) + 1, len(self.experts)))
+            pairs = np.zeros((len(self.categories), len(self.experts)))
             pairs[i] = ranks
-            yield pairs.ravel()
+            yield np.append(pairs, np.zeros(self.needs.shape[1]))
 
 
 def _program(problem: Problem) -> _Program:
@@ -227,22 +247,31 @@ def _program(problem: Problem) -> _Program:
     shape = len(categories), len(experts)
     frequencies = np.array([[problem.frequencies[c]] for c in categories])
     rates = np.array([[problem.rates[c][e] for e in experts] for c in categories])
-    nobody, no_pairs = np.zeros(shape[1]), np.zeros(shape)
-    lower, upper = np.zeros((shape[0] + 1, shape[1])), np.ones((shape[0] + 1, shape[1]))
+    on_base = np.array([[e in base.experts for base in problem.bases] for e in experts], dtype=float)
+    needs = np.hstack([np.eye(shape[1]), on_base.reshape(shape[1], -1)])
+    units = np.array([problem.sizes[e] for e in experts] + [base.size for base in problem.bases])
+    nothing, no_pairs = np.zeros(len(units)), np.zeros(shape)
+    lower, upper = np.zeros(shape), np.ones(shape)
     for pairs, bound, value in ((problem.forced, lower, 1.0), (problem.forbidden, upper, 0.0)):
         for category, expert in pairs:
             bound[categories.index(category), experts.index(expert)] = value
-    one_each = sparse.kron(sparse.eye_array(shape[0], shape[0] + 1), np.ones((1, shape[1])))
-    residents = sparse.kron(np.ones((shape[0], 1)), sparse.eye_array(shape[1]))
-    resident = sparse.hstack([sparse.eye_array(no_pairs.size), -residents])
+    each = sparse.kron(sparse.eye_array(shape[0]), np.ones((1, shape[1])))
+    one_each = sparse.hstack([each, sparse.csr_array((shape[0], len(units)))])
+    who, unit = np.nonzero(needs)  # a row for each need, of each category
+    serving = sparse.csr_array((np.ones(len(who)), (range(len(who)), who)), (len(who), shape[1]))
+    resident = sparse.csr_array((np.ones(len(unit)), (range(len(unit)), unit)), (len(unit), len(units)))
+    needed = sparse.hstack(
+        [sparse.kron(sparse.eye_array(shape[0]), serving), -sparse.kron(np.ones((shape[0], 1)), resident)]
+    )
     return _Program(
         categories,
         experts,
-        quality=np.append(frequencies * rates, nobody),
-        size=np.append(no_pairs, [problem.sizes[e] for e in experts]),
-        cost=np.append(frequencies * [problem.costs[e] for e in experts], nobody),
-        bounds=Bounds(lower.ravel(), upper.ravel()),
-        rows=(LinearConstraint(one_each, 1, 1), LinearConstraint(resident, -np.inf, 0)),
+        needs,
+        quality=np.append(frequencies * rates, nothing),
+        size=np.append(no_pairs, units),
+        cost=np.append(frequencies * [problem.costs[e] for e in experts], nothing),
+        bounds=Bounds(np.append(lower, nothing), np.append(upper, nothing + 1)),
+        rows=(LinearConstraint(one_each, 1, 1), LinearConstraint(needed, -np.inf, 0)),
     )
 
 
@@ -281,6 +310,9 @@ def _odd_numbers(problem: Problem) -> Iterator[str]:
             yield f"{what}: of the experts that have a size, and of no other; look at {', '.join(odd)}"
         if odd := sorted(expert for expert, number in numbers.items() if not 0 <= number < math.inf):
             yield f"{what}: finite numbers of at least 0; look at {', '.join(odd)}"
+    for base in problem.bases:
+        if base.experts - problem.sizes.keys() or not 0 <= base.size < math.inf:
+            yield f"bases: finite sizes of at least 0, under known experts; look at {', '.join(sorted(base.experts))}"
 
 
 def _odd_pairs(problem: Problem) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from router.assign import Problem, assign, problem_of
+from router.assign import Base, Problem, assign, problem_of
 from router.config import Config
 from router.profiles import Profiles
 
@@ -25,9 +25,17 @@ def problem_for(config: Config, profiles: Profiles) -> Problem:
         {name: config.experts[name].parameters_b or 0.0 for name in config.answering},
         costs,
         config.routing.prior_strength,
+        bases=tuple(_bases(config)),
         forced=tuple(wanted.forced.items()),
         forbidden=tuple((category, name) for category, names in wanted.forbidden.items() for name in names),
     )
+
+
+def _bases(config: Config) -> Iterator[Base]:
+    for name, engine in config.engines.items():
+        on_it = frozenset(expert for expert in config.answering if config.experts[expert].engine == name)
+        if on_it and engine.parameters_b is not None:
+            yield Base(on_it, engine.parameters_b)
 
 
 def assigned(config: Config, profiles: Profiles) -> Mapping[str, str]:

@@ -84,9 +84,9 @@ class Keywords(Spec):
 class Assigning(Spec):
     """Which expert serves which category, as `symposium assign` finds it and policies with `recruit: assigned` use it.
 
-    `resident_b`: billions of parameters (`parameters_b`) that all assigned experts may have together. `usd_per_query`:
-    what a query of `prompt_tokens` may cost on the mean. `forced`: category -> the expert that it must have;
-    `forbidden`: category -> those that it must not.
+    `resident_b`: billions of parameters (`parameters_b`) that all assigned experts may have together, a model that
+    several are on counted once. `usd_per_query`: what a query of `prompt_tokens` may cost on the mean. `forced`:
+    category -> the expert that it must have; `forbidden`: category -> those that it must not.
     """
 
     resident_b: float | None = Field(default=None, ge=0)
@@ -214,7 +214,13 @@ class Config(Spec):
     @property
     def sizeless(self) -> tuple[str, ...]:
         """The experts that answer of which it is not known what they hold resident."""
-        return tuple(name for name in self.answering if self.experts[name].parameters_b is None)
+        return tuple(name for name in self.answering if self._sizeless(self.experts[name]))
+
+    def _sizeless(self, expert: Expert) -> bool:
+        """An engine's own model holds what the engine says; an adapter, or an expert elsewhere, has to say its own."""
+        engine = self.engines.get(expert.engine or "")
+        of_engine = expert.lora is None and engine is not None and engine.parameters_b is not None
+        return expert.parameters_b is None and not of_engine
 
     def loras(self, engine: str) -> dict[str, str]:
         """Expert name -> adapter, for the LoRA experts of one engine."""

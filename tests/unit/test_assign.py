@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.assign import TIE, Assignment, Pairs, Problem, assign, pareto
+from router.assign import TIE, Assignment, Base, Pairs, Problem, assign, pareto
 
 EXPERTS = ("cy", "ada", "dan", "bob")  # not in the order of the names
 CATEGORIES = ("math", "law", "art")
@@ -36,6 +36,7 @@ def problems(draw: st.DrawFn) -> Problem:
         costs={e: draw(small) * 0.01 for e in experts},
         forced=set(forced.items()),
         forbidden={(c, e) for c, e in left if c not in full},
+        bases=[Base(frozenset(draw(st.sets(st.sampled_from(experts)))), draw(small) * 1.1) for _ in range(2)],
     )
 
 
@@ -49,7 +50,8 @@ def everything(problem: Problem, max_size: float | None = None, max_cost: float 
         found = Assignment(
             served,
             sum(share * problem.rates[c][served[c]] for c, share in problem.frequencies.items()),
-            sum(problem.sizes[e] for e in set(names)),
+            sum(problem.sizes[e] for e in set(names))
+            + sum(base.size for base in problem.bases if base.experts & set(names)),
             sum(share * problem.costs[served[c]] for c, share in problem.frequencies.items()),
         )
         if (max_size is None or found.resident_size <= max_size + 1e-9) and (
@@ -135,7 +137,7 @@ def test_the_front_is_all_that_nothing_dominates(asked: Problem, hundredths: int
 def test_the_order_in_which_experts_are_given_changes_nothing(asked: Problem, order: list[str]) -> None:
     """Another order takes the solver another way; ties are not its to break."""
     sizes = {e: asked.sizes[e] for e in order if e in asked.sizes}
-    other = Problem(asked.frequencies, asked.rates, sizes, asked.costs, asked.forced, asked.forbidden)
+    other = Problem(asked.frequencies, asked.rates, sizes, asked.costs, asked.forced, asked.forbidden, asked.bases)
     assert assign(other) == assign(asked)
 
 

@@ -152,6 +152,10 @@ def test_an_engines_adapters_and_its_experts_tokenizers(tmp_path: Path) -> None:
             YAML.replace("model: ada-1", "model: ada-1\n    parameters_b: 7") + "  assignment: {resident_b: 8}\n",
             "routing.assignment.resident_b: needs parameters_b of every expert; missing: bob",
         ),
+        (
+            HOSTED.replace("accelerator: cpu", "accelerator: cpu, parameters_b: 7") + "  assignment: {resident_b: 8}\n",
+            "routing.assignment.resident_b: needs parameters_b of every expert; missing: poet, ada, bob",
+        ),
         ("", "the file must hold a mapping; start with `version: 1`"),
         ("- a\n", "the file must hold a mapping; start with `version: 1`"),
     ],

@@ -8,6 +8,8 @@ import pytest
 
 from experts.version import expert_versions
 from router.aggregators import aggregator_rate
+from router.assign import assign
+from router.assigned import problem_for
 from router.config_file import load
 from router.knowledge import Knowledge
 from router.panels import CHANCE
@@ -110,6 +112,27 @@ def test_categories_are_assigned_as_the_configuration_wants(
 ) -> None:
     """To the best measured, within budgets, and but for pairs that must or must not be."""
     assert assigned(tmp_path, wanted) == {"sums": sums, "people": people}
+
+
+def test_what_adapters_share_is_resident_once(tmp_path: Path) -> None:
+    """Two adapters on one base of 7 B hold 7.2 B together; a base of its own would be 14.2."""
+    expert = "context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}"
+    homes = {
+        "ada": "engine: adapters, lora: org/ada, parameters_b: 0.1",
+        "bob": "engine: adapters, lora: org/bob, parameters_b: 0.1",
+        "cy": "engine: alone",
+    }
+    text = "version: 1\nengines:\n" + "".join(
+        f"  {name}: {{model: org/{name}, accelerator: cpu, parameters_b: 7}}\n" for name in ("adapters", "alone")
+    )
+    text += "experts:\n" + "".join(f"  {name}: {{{home}, {expert}}}\n" for name, home in homes.items())
+    text += "routing: {fitted: fitted.npz, profiles: profiles.json, general_expert: cy}\n"
+    config, profiles = load(yaml_file(tmp_path, text)), Profiles(experts=MARKET | {"cy": measured(1, sums=1, people=1)})
+    problem = problem_for(config, profiles)
+    assert not config.sizeless
+    assert assign(problem, max_size=7.3).experts == {"sums": "ada", "people": "bob"}
+    assert assign(problem, max_size=7.15).resident_size == pytest.approx(7.1)
+    assert assign(problem, max_size=7.05).experts == {"sums": "cy", "people": "cy"}
 
 
 def test_nobody_is_assigned_where_no_policy_recruits_by_it(tmp_path: Path) -> None:
