@@ -12,7 +12,7 @@ from deploy.measure import say_stale
 from deploy.show import AsJson, ConfigFile, err, fail, load_config, out, print_json, table
 
 if TYPE_CHECKING:
-    from router.assign import Assignment, Problem
+    from router.assignment import Assignment, Problem
     from router.config import Config
     from router.profiles import Profiles
 

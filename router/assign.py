@@ -17,105 +17,21 @@ then the cheapest, then the first by name.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from router.profiles import Profiles
-from router.rates import Rates
+from router.assignment import Assignment, Problem
 
 TIE = 1e-5  # qualities, and shares of a size or cost, that differ by less are equal; the solver may err by a millionth
 SCALE = 1e3  # of rows and objectives: makes HiGHS' absolute tolerances of 1e-6 small beside TIE
 INFEASIBLE = 2  # a status of scipy.optimize.milp
 Vector = NDArray[np.float64]  # (C * E + U,): of each variable, a row by row, then y
-Pairs = Collection[tuple[str, str]]  # (category, expert)
-
-
-class Base(NamedTuple):
-    """What is resident, once, as long as any of these experts serves anything."""
-
-    experts: frozenset[str]
-    size: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Problem:
-    """What there is to assign.
-
-    Attributes:
-        frequencies: category -> its share of the queries; above 0, together 1.
-        rates: category -> expert -> rate of right answers, of every expert.
-        sizes: expert -> what it holds resident if it serves anything, in any one unit (billions of parameters, GiB).
-        bases: what experts share besides: the model that adapters are on.
-        costs: expert -> mean cost of one query, in any one unit (US dollars, active parameters).
-        forced, forbidden: pairs that must be, and must not be, part of the assignment.
-
-    Raises:
-        ValueError: numbers that are missing or impossible; pairs that name nobody or contradict each other.
-    """
-
-    frequencies: Mapping[str, float]
-    rates: Mapping[str, Mapping[str, float]]
-    sizes: Mapping[str, float]
-    costs: Mapping[str, float]
-    forced: Pairs = ()
-    forbidden: Pairs = ()
-    bases: Sequence[Base] = ()
-
-    def __post_init__(self) -> None:
-        if problems := [*_odd_numbers(self), *_odd_pairs(self)]:
-            raise ValueError("\n".join(problems))
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """Who serves what; what that is worth, holds resident and costs on the mean, in the problem's units."""
-
-    experts: Mapping[str, str]  # category -> expert
-    quality: float
-    resident_size: float
-    mean_cost: float
-
-
-def problem_of(
-    profiles: Profiles,
-    experts: Sequence[str],
-    sizes: Mapping[str, float],
-    costs: Mapping[str, float],
-    strength: float,
-    *,
-    forced: Pairs = (),
-    forbidden: Pairs = (),
-    bases: Sequence[Base] = (),
-) -> Problem:
-    """The problem of these experts as they were measured.
-
-    A category is as frequent as among their calibration answers. Rates are the shrunken ones that recruitment by
-    `category` goes by (`router/ranking.py`): an expert that was never measured has the pool's mean.
-
-    Args:
-        sizes, costs: of each of the experts, and bases: as in `Problem`.
-        strength: observations that the prior of a shrunken rate counts as.
-
-    Raises:
-        ValueError: none of the experts was measured in any category; and as for `Problem`.
-    """
-    found = Rates.of(profiles.experts, strength)
-    asked = found.by_category.asked[[found.places[name] for name in experts if name in found.places]].sum(axis=0)
-    if not asked.any():
-        raise ValueError("none of these experts was measured in any category; `symposium profile` measures them")
-
-    frequencies = {
-        name: float(count / asked.sum()) for name, count in zip(found.categories, asked, strict=True) if count
-    }
-    rates = {name: {expert: found.rate(expert, name) for expert in experts} for name in frequencies}
-    return Problem(frequencies, rates, sizes, costs, forced, forbidden, bases)
 
 
 def assign(problem: Problem, *, max_size: float | None = None, max_cost: float | None = None) -> Assignment:
@@ -298,31 +214,3 @@ def _why_infeasible(program: _Program, max_size: float | None, max_cost: float |
 def _above(value: float) -> str:
     """In six digits, rounded up: a budget that can be kept."""
     return f"{Context(prec=6, rounding=ROUND_CEILING).create_decimal(f'{value:.12g}'):f}"
-
-
-def _odd_numbers(problem: Problem) -> Iterator[str]:
-    if not (math.isclose(sum(problem.frequencies.values()), 1) and min(problem.frequencies.values()) > 0):
-        yield "frequencies: each must be above 0, and all together 1"
-    if problem.rates.keys() != problem.frequencies.keys():
-        yield "rates: of the categories that have a frequency, and of no other"
-    for what, numbers in (("costs", problem.costs), ("sizes", problem.sizes), *problem.rates.items()):
-        if odd := sorted(numbers.keys() ^ problem.sizes.keys()):
-            yield f"{what}: of the experts that have a size, and of no other; look at {', '.join(odd)}"
-        if odd := sorted(expert for expert, number in numbers.items() if not 0 <= number < math.inf):
-            yield f"{what}: finite numbers of at least 0; look at {', '.join(odd)}"
-    for base in problem.bases:
-        if base.experts - problem.sizes.keys() or not 0 <= base.size < math.inf:
-            yield f"bases: finite sizes of at least 0, under known experts; look at {', '.join(sorted(base.experts))}"
-
-
-def _odd_pairs(problem: Problem) -> Iterator[str]:
-    for category, expert in sorted({*problem.forced, *problem.forbidden}):
-        if category not in problem.frequencies or expert not in problem.sizes:
-            yield f"{category}={expert}: there is no such category, or no such expert"
-        if (category, expert) in problem.forced and (category, expert) in problem.forbidden:
-            yield f"{category}={expert}: forced and forbidden"
-    for category in problem.frequencies:
-        if len(forced := sorted({e for c, e in problem.forced if c == category})) > 1:
-            yield f"{category}: forced to {' and to '.join(forced)}; one expert serves a category"
-        if {e for c, e in problem.forbidden if c == category} >= problem.sizes.keys():
-            yield f"{category}: forbidden to every expert"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from router.assign import Assignment
+from router.assignment import Assignment
 from router.pictures import BLUE, ORANGE, blank, logarithmic, need_matplotlib, save
 
 LOG_FROM = 10.0  # the largest size over the smallest: more, and the small half would be a heap

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from router.assign import Base, Problem, assign, problem_of
+from router.assign import assign
+from router.assignment import Base, Problem, problem_of
 from router.config import Config
 from router.profiles import Profiles
 

@@ -16,7 +16,8 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from router import config
-from router.assign import assign, problem_of
+from router.assign import assign
+from router.assignment import problem_of
 from router.classify import GENERAL, Classifier
 from router.correctness import Correctness, Reading
 from router.fit import KNOWN_UNFAMILIAR, Labelled, centroids_of, classifier_of, labelled

@@ -22,7 +22,7 @@ MAX_LINES = 300
 DECISIONS = (
     "classify dialogue skills keywords recruit ranking plan eligible admission profiles calibration panels aggregators "
     "answers values structured vote consensus synthesis aggregate breaker allowance latency sessions "
-    "rates surface correctness jury stopping replay assign assigned feedback pace"
+    "rates surface correctness jury stopping replay assign assignment assigned feedback pace"
 ).split()
 PLAIN = "spec accounting delivery sse errors tokens guard version prompts intervals files assembly".split()
 STEPS = (
@@ -42,7 +42,7 @@ FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
         "they stand before any server and any client",
     ),
     ("router.api",): (tuple(f"router.{step}" for step in STEPS), "HTTP's shape decides nothing"),
-    ("router.config", "router.records", "router.errors", "router.events"): (
+    ("router.config", "router.config_checks", "router.records", "router.errors", "router.events"): (
         ("asyncio", "aiohttp", "httpx", "starlette", "router.pipeline", "router.dispatch", "router.api"),
         "what everybody shares depends on nobody",
     ),

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.assign import TIE, Assignment, Base, Pairs, Problem, assign, pareto
+from router.assign import TIE, assign, pareto
+from router.assignment import Assignment, Base, Pairs, Problem
 
 EXPERTS = ("cy", "ada", "dan", "bob")  # not in the order of the names
 CATEGORIES = ("math", "law", "art")

@@ -12,7 +12,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from deploy.assign import assign as command
-from router.assign import assign, problem_of
+from router.assign import assign
+from router.assignment import problem_of
 from router.profiles import Count, Profile, Profiles
 from router.ranking import ranked
 from router.rates import Rates
