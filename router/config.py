@@ -190,9 +190,10 @@ class Policy(Spec):
 
 
 class Config(Spec):
-    """One version of everything. Paths are absolute after `load`."""
+    """One version of everything. Paths are absolute after `load`. `data`: the folder that a running symposium writes to."""
 
     version: Literal[1]
+    data: str = "data"
     server: Server = Server()
     engines: dict[Name, Engine] = Field(default_factory=dict)
     experts: dict[Name, Expert] = Field(min_length=1)

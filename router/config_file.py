@@ -97,7 +97,7 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
             for key, value in section.items()
         }
 
-    mended = dict(raw)
+    mended = dict(raw) | {"data": str((base / str(raw.get("data", "data"))).resolve())}
     for name, keys in (("engines", ("model",)), ("experts", ("lora", "tokenizer"))):
         if isinstance(section := raw.get(name), dict):
             mended[name] = {key: mend(value, keys) for key, value in section.items()}

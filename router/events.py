@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from router.records import Aggregator, Decision, Usage
+
+if TYPE_CHECKING:
+    from router.response import Response
 
 Outcome = Literal["answered", "refused", "failed", "cancelled"]
 
@@ -63,12 +66,22 @@ class Concluded:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The client's request is over. `policy` is "" when it was refused before one was known."""
+    """The client's request is over. `policy` is "" when it was refused before one was known.
+
+    `code` is the error's, where it ended in one; `decision` and `response` are there as far as it came; `first_byte_s`
+    is when the response began.
+    """
 
     policy: str
     outcome: Outcome
     status: int
     seconds: float
+    request_id: str = ""
+    principal: str = ""
+    code: str | None = None
+    first_byte_s: float | None = None
+    decision: Decision | None = None
+    response: Response | None = None
 
 
 Event = Decided | LegEnded | LegSettled | ExtraLeg | Concluded | Finished

@@ -17,7 +17,7 @@ from router.config import Config
 from router.dispatch import Dispatcher
 from router.embed import Embedder, MicroBatcher
 from router.embedders import open_embedder
-from router.events import Event
+from router.events import Emit, Event
 from router.health import Health
 from router.knowledge import Knowledge
 from router.legs import Legs
@@ -39,6 +39,7 @@ class Service:
     pipeline: Pipeline
     watch: Watch
     telemetry: Telemetry
+    emit: Emit
     clock: Callable[[], float]
 
     @property
@@ -131,7 +132,7 @@ async def open_service(
         )
         watch.start()
         try:
-            yield Service(knowledge, pipeline, watch, telemetry, time.monotonic)
+            yield Service(knowledge, pipeline, watch, telemetry, emit, time.monotonic)
         finally:
             await dispatcher.drain(DRAIN_S)
             await watch.stop()

@@ -51,10 +51,40 @@ class _Ending:
     """How the request ended, as far as known; what `Finished` will say."""
 
     request_id: str
-    policy: str = ""
+    began: float
+    principal: str = ""
     outcome: Outcome = "answered"
     status: int = 200
-    started: bool = False  # the response's first byte is out
+    code: str | None = None
+    first_byte_s: float | None = None
+    decision: Decision | None = None
+    response: Response | None = None
+
+    @property
+    def started(self) -> bool:
+        """The response's first byte is out."""
+        return self.first_byte_s is not None
+
+    def failed(self, error: SymposiumError) -> None:
+        self.outcome, self.status = ("refused" if error.status < 500 else "failed"), error.status
+        self.code = error.code
+
+    def cancelled(self) -> None:
+        self.outcome, self.status = "cancelled", CLIENT_CLOSED
+
+    def finished(self, now: float) -> Finished:
+        return Finished(
+            self.decision.policy if self.decision else "",
+            self.outcome,
+            self.status,
+            now - self.began,
+            self.request_id,
+            self.principal,
+            self.code,
+            self.first_byte_s,
+            self.decision,
+            self.response,
+        )
 
 
 class Completions:
@@ -64,11 +94,12 @@ class Completions:
         self._service, self._parse, self._held = service, parse, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service, ending = self._service, _Ending(f"req_{uuid.uuid4().hex}")
-        began = service.clock()
+        service = self._service
+        ending = _Ending(f"req_{uuid.uuid4().hex}", service.clock())
 
         async def tracked(message: Message) -> None:
-            ending.started = True
+            if not ending.started:
+                ending.first_byte_s = service.clock() - ending.began
             try:
                 async with asyncio.timeout(SEND_LIMIT_S):
                     await send(message)
@@ -76,36 +107,36 @@ class Completions:
                 raise ClientGone from error
 
         try:
-            principal = authenticate(header(scope, "authorization"), service.config.server.api_keys)
+            ending.principal = authenticate(header(scope, "authorization"), service.config.server.api_keys)
             limits = service.config.server.limits
-            ticket = admit(principal, self._held.count, limits.max_in_flight, began)
+            ticket = admit(ending.principal, self._held.count, limits.max_in_flight, ending.began)
             with self._held:
                 raw = await _body_in_time(receive, limits.max_body_bytes)
                 ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
                 query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
                 await while_connected(receive, self._serve(query, ticket, tracked, ending))
         except ClientGone:
-            ending.outcome, ending.status = "cancelled", CLIENT_CLOSED
+            ending.cancelled()
         except SymposiumError as error:
             await _end_with(error, send, ending)
         except Exception:  # the outermost shell: recorded, and answered in OpenAI's shape
             log.exception("unexpected error")
             await _end_with(InternalError("Internal error.", code="internal_error"), send, ending)
         except BaseException:  # Serve cancels this task when the client is gone
-            ending.outcome, ending.status = "cancelled", CLIENT_CLOSED
+            ending.cancelled()
             raise
         finally:
-            seconds = service.clock() - began
-            service.telemetry.emit(Finished(ending.policy, ending.outcome, ending.status, seconds))
-            if ending.outcome == "cancelled":
-                log.info("%s was cancelled by its client after %.3f s", ending.request_id, seconds)
+            finished = ending.finished(service.clock())
+            service.emit(finished)
+            if finished.outcome == "cancelled":
+                log.info("%s was cancelled by its client after %.3f s", finished.request_id, finished.seconds)
 
     async def _serve(self, query: Query, ticket: Ticket, send: Send, ending: _Ending) -> None:
-        decision = await self._service.pipeline.decide(query, ticket)
-        ending.policy = decision.policy
+        ending.decision = decision = await self._service.pipeline.decide(query, ticket)
         head = Head(query.request_id, int(time.time()), query.model, query.kind)
         if not query.stream:
             async with self._service.pipeline.respond(decision) as response:
+                ending.response = response
                 assert response.answer is not None, "only a stream is relayed"
                 whole = completion(head, response.answer, response.usage, self._told(response))
                 await send_json(send, 200, whole, _headers(decision, response) | _cost(whole))
@@ -115,7 +146,8 @@ class Completions:
         except SymposiumError as error:
             if not ending.started:
                 raise
-            ending.outcome, ending.status = "failed", error.status
+            ending.failed(error)
+            ending.outcome = "failed"
             await _close(send, event(dict(error.body())))
 
     async def _stream(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
@@ -132,7 +164,7 @@ class Completions:
                 if query.progress:
                     await say(event(told(head, "decided", decision_json(decision, set(decision.plan.experts)))))
                 answering = self._service.pipeline.respond(decision, narrator.heard)
-                response = await stack.enter_async_context(answering)
+                response = ending.response = await stack.enter_async_context(answering)
             if not ending.started:
                 await start(send, 200, _headers(decision, response) | _STREAM_HEADERS)
             if response.answer is not None:
@@ -194,7 +226,7 @@ async def _body_in_time(receive: Receive, max_bytes: int) -> bytes:
 
 
 async def _end_with(error: SymposiumError, send: Send, ending: _Ending) -> None:
-    ending.outcome, ending.status = ("refused" if error.status < 500 else "failed"), error.status
+    ending.failed(error)
     if not ending.started:
         await send_error(send, error)
 
