@@ -190,7 +190,7 @@ class Policy(Spec):
 
 
 class Config(Spec):
-    """One version of everything. Paths are absolute after `load`. `data`: the folder that a running symposium writes to."""
+    """One version of everything. Paths are absolute after `load`; `data` is where a running symposium writes to."""
 
     version: Literal[1]
     data: str = "data"
