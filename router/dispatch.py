@@ -18,6 +18,7 @@ from router.events import Emit, ExtraLeg
 from router.health import Health
 from router.legs import Call, Leg, Legs
 from router.records import EndedLeg, Failure, JsonObject, Move, Plan, Reply, Standing
+from router.trace_context import Trace
 
 REPLACEMENTS = 1  # per request, before the client's first byte
 Heard = Callable[[EndedLeg], None]
@@ -114,9 +115,11 @@ class Dispatcher:
         finally:
             await leg.close()
 
-    async def aside(self, leg_id: str, expert: str, body: JsonObject, limit_s: float) -> Reply | Failure:
+    async def aside(
+        self, leg_id: str, expert: str, body: JsonObject, limit_s: float, trace: Trace | None = None
+    ) -> Reply | Failure:
         """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
-        return await self._legs.aside(leg_id, expert, body, limit_s)
+        return await self._legs.aside(leg_id, expert, body, limit_s, trace)
 
     async def drain(self, limit_s: float) -> None:
         """Waits for settlements still under way."""

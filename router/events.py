@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from router.records import Aggregator, Decision, Usage
+from router.records import Aggregator, Decision, Kind, Usage
+from router.trace_context import Trace
 
 if TYPE_CHECKING:
     from router.response import Response
@@ -28,6 +29,7 @@ class LegEnded:
     """One call of one expert came to its end.
 
     `outcome` is "answered", "cancelled" (the client has gone), "cut" (not needed any more) or an expert error's reason.
+    `started`: seconds on the monotonic clock.
     """
 
     expert: str
@@ -35,6 +37,9 @@ class LegEnded:
     outcome: str
     seconds: float
     first_token_s: float | None
+    started: float = 0.0
+    kind: Kind = "chat"
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Finished:
     """The client's request is over. `policy` is "" when it was refused before one was known.
 
     `code` is the error's, where it ended in one; `decision` and `response` are there as far as it came; `first_byte_s`
-    is when the response began.
+    is when the response began. `trace_id`: only of a trace that is recorded, so that others may point to it.
     """
 
     policy: str
@@ -82,6 +87,8 @@ class Finished:
     first_byte_s: float | None = None
     decision: Decision | None = None
     response: Response | None = None
+    trace_id: str | None = None
+    trace: Trace | None = None
 
 
 Event = Decided | LegEnded | LegSettled | ExtraLeg | Concluded | Finished

@@ -16,6 +16,7 @@ from router.embed import MicroBatcher
 from router.keywords import named_skills, repeated, strange
 from router.records import Failure, JsonObject, Reply, SkillScores
 from router.skills import Vocabulary
+from router.trace_context import ROUTE, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ class KeywordExpert:
     ) -> None:
         self._settings, self._dispatcher, self._embed, self._may_ask = settings, dispatcher, embed, may_ask
 
-    async def ask(self, request_id: str, question: str) -> Reply | Failure:
+    async def ask(self, request_id: str, question: str, trace: Trace | None = None) -> Reply | Failure:
         """The expert's samples. Never raises ExpertError."""
         settings, leg_id = self._settings, f"{request_id}-k"
         if not self._may_ask(settings.expert):
@@ -40,7 +41,8 @@ class KeywordExpert:
             "temperature": settings.temperature,
             "max_tokens": settings.max_tokens,
         }
-        leg = await self._dispatcher.aside(leg_id, settings.expert, body, settings.timeout_s)
+        inside = trace.below(f"{request_id}/{ROUTE}") if trace else None
+        leg = await self._dispatcher.aside(leg_id, settings.expert, body, settings.timeout_s, inside)
         # Whatever the expert sent: as many samples as were asked for, of a length that names skills can have.
         return replace(leg, choices=leg.choices[: settings.samples]) if isinstance(leg, Reply) else leg
 

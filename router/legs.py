@@ -18,6 +18,7 @@ from experts.errors import ExpertBroken, ExpertError, ExpertTimeout
 from router.events import Emit, LegEnded, LegSettled
 from router.health import Health
 from router.records import Cut, Failure, JsonObject, Kind, Query, Reply, Usage
+from router.trace_context import Trace
 from router.watch import Watch
 
 SETTLE_WAIT_S = 5.0
@@ -37,12 +38,13 @@ class Call:
     kind: Kind = "chat"
     model: str = ""
     problem: Callable[[tuple[JsonObject, ...]], str | None] | None = None
+    trace: Trace | None = None
 
     @classmethod
     def of(cls, query: Query) -> Call:
         """The client's own request; where it names a format, answers must keep to it."""
         if (wanted := query.answer_format) is None:
-            return cls(query.request_id, query.body, query.kind, query.model)
+            return cls(query.request_id, query.body, query.kind, query.model, trace=query.trace)
 
         def problem(choices: tuple[JsonObject, ...]) -> str | None:
             finished = [c for c in choices if c.get("finish_reason") == "stop"]
@@ -50,7 +52,7 @@ class Call:
             texts = (message.get("content") for message in said if not message.get("tool_calls"))
             return next((why for text in texts if (why := wanted.problem(text)) is not None), None)
 
-        return cls(query.request_id, query.body, query.kind, query.model, problem)
+        return cls(query.request_id, query.body, query.kind, query.model, problem, query.trace)
 
 
 @dataclass(slots=True)
@@ -126,7 +128,7 @@ class Legs:
         """A leg that has not been sent yet. `whole`: its chunks are put together."""
         self._health.asked(expert)
         now = asyncio.get_running_loop().time
-        leg = Leg(self._endpoints[expert], leg_id, call, now(), now)
+        leg = Leg(_traced(self._endpoints[expert], leg_id, call.trace), leg_id, call, now(), now)
         leg.assembly = Assembly() if whole or call.problem is not None else None
         leg.source = self._chunks(leg)
         return leg
@@ -148,9 +150,11 @@ class Legs:
             await leg.close()
         return leg.reply(leg.assembly.choices())
 
-    async def aside(self, leg_id: str, expert: str, body: JsonObject, limit_s: float) -> Reply | Failure:
+    async def aside(
+        self, leg_id: str, expert: str, body: JsonObject, limit_s: float, trace: Trace | None = None
+    ) -> Reply | Failure:
         """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
-        leg = self.open(leg_id, expert, Call(leg_id, body), whole=False)
+        leg = self.open(leg_id, expert, Call(leg_id, body, trace=trace), whole=False)
         limits = leg.endpoint.limits
         leg.endpoint = replace(leg.endpoint, limits=limits.model_copy(update={"total_s": min(limit_s, limits.total_s)}))
         try:
@@ -219,7 +223,7 @@ class Legs:
             elif outcome == "cancelled" and not self._watch.up[leg.expert]:
                 outcome, failed = "unreachable", True  # released because its server went down
             self._health.ended(leg.expert, outcome, leg.first_token_s, leg.seconds, failed=failed)
-            self._emit(LegEnded(leg.expert, leg.leg_id, outcome, leg.seconds, leg.first_token_s))
+            self._emit(_ended(leg, outcome))
             if outcome == "answered" and leg.usage is not None:
                 self._emit(LegSettled(leg.expert, leg.leg_id, leg.usage, leg.call.model))
             else:
@@ -238,6 +242,20 @@ class Legs:
             if counted is not None:
                 usage = Usage(counted.prompt_tokens, counted.output_tokens, counted.exact)
         self._emit(LegSettled(leg.expert, leg.leg_id, usage, leg.call.model))
+
+
+def _traced(endpoint: Endpoint, leg_id: str, trace: Trace | None) -> Endpoint:
+    """The endpoint as the leg speaks to it: below the leg's own span. What others put into the trace's state is not for
+    strangers.
+    """
+    if trace is None:
+        return endpoint
+    return replace(endpoint, headers={**endpoint.headers, **trace.headers(leg_id, state=endpoint.hosted)})
+
+
+def _ended(leg: Leg, outcome: str) -> LegEnded:
+    call = leg.call
+    return LegEnded(leg.expert, leg.leg_id, outcome, leg.seconds, leg.first_token_s, leg.started, call.kind, call.trace)
 
 
 def _usage(raw: Any, *, exact: bool) -> Usage | None:

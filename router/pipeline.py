@@ -116,6 +116,7 @@ class Pipeline:
                 response.live = await self._relayed(stack, Call.of(decision.query), asked, response, "answer")
             else:
                 await self._convened(stack, response)
+            response.concluded_at = self._clock()
             self._emit(Concluded(decision.policy, response.how, response.why))
             yield response
 
@@ -125,6 +126,7 @@ class Pipeline:
         how = aggregation(asked, query.needs, know.config.convening.alternatives, know.learned)
         gathered = await self._dispatcher.gather(Call.of(query), asked, how.move, response.hear("answer"))
         replies, response.missing = gathered.replies, gathered.missing
+        response.gathered_at = self._clock()
         if not replies:
             raise _failed([leg.error for _, leg in response.ended if isinstance(leg, Failure)])
         conclusion = how.conclude(replies)
@@ -251,7 +253,7 @@ class Pipeline:
         asked = self._keywords if policy.skills == "keywords" else None
         async with asyncio.TaskGroup() as group:
             vectors = [group.create_task(self._embed(turn)) for turn in turns]
-            named = group.create_task(asked.ask(query.request_id, query.text)) if asked else None
+            named = group.create_task(asked.ask(query.request_id, query.text, query.trace)) if asked else None
         return [vector.result() for vector in vectors], named.result() if named else None
 
     def _classified(self, vector: NDArray[np.float32], cosines: NDArray[np.float32]) -> CategoryScores:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from experts.errors import ExpertError
+from router.trace_context import Trace
 
 if TYPE_CHECKING:
     from router.structured import AnswerFormat
@@ -63,6 +64,7 @@ class Query:
     earlier: tuple[str, ...] = ()
     session: str | None = None
     answer_format: AnswerFormat | None = None
+    trace: Trace | None = None  # that the request belongs to
 
     @property
     def prompt_bytes(self) -> int:

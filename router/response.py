@@ -32,6 +32,8 @@ class Response:
     missing: tuple[str, ...] = ()
     role: Role = "answer"  # of the live reply's expert
     ended: list[tuple[Role, EndedLeg]] = field(default_factory=list)
+    gathered_at: float | None = None  # experts were heard whole: seconds on the monotonic clock
+    concluded_at: float | None = None  # and became one answer, or what will be relayed
 
     def hear(self, role: Role) -> Callable[[EndedLeg], None]:
         def told(leg: EndedLeg) -> None:

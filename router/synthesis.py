@@ -12,6 +12,7 @@ from random import Random
 
 from experts.prompts import aggregation_prompt
 from router.records import Query, Reply
+from router.trace_context import AGGREGATE
 
 TEXTS = ("text", "input_text")  # types of a message's parts that the prompt takes the place of
 LEAST = 2  # fewer responses with a text need no aggregator
@@ -41,4 +42,5 @@ def synthesis_query(query: Query, replies: Sequence[Reply], max_chars: int) -> Q
         request_id=f"{query.request_id}-s",
         body=query.body | {"messages": [*messages[:asked], {"role": "user", "content": says}]},
         texts=(*query.texts[:asked], prompt),
+        trace=query.trace.below(f"{query.request_id}/{AGGREGATE}") if query.trace else None,
     )
