@@ -1,0 +1,77 @@
+"""What an operator decides about routing: embedder, fitted files, the keyword expert, who is assigned what.
+
+A part of `router/config.py`, which is where everybody else takes it from.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from experts.spec import Name, Spec
+
+
+class Embedder(Spec):
+    """`minilm` is all-MiniLM-L6-v2 from an installed package; `static` its word vectors alone: a hundred times cheaper,
+    as good at categories, much worse at noticing foreign questions. Any other name or path: sentence-transformers.
+    """
+
+    model: str = "minilm"
+    max_batch: int = Field(default=32, ge=1)
+    max_chars: int = Field(default=2000, ge=1)
+
+
+class Keywords(Spec):
+    """The expert that is asked for a question's skills, and what counts of its samples (Symbolic-MoE).
+
+    It is asked once for `samples` choices (OpenAI's `n`). A keyword stays when at least `min_repeats` of them name it.
+    One that is no known skill counts as the nearest one if their names' cosine reaches `floor`. After `timeout_s`
+    seconds, or when it fails, the skills are found by embedding.
+    """
+
+    expert: Name
+    samples: int = Field(default=5, ge=1, le=16)
+    min_repeats: int = Field(default=2, ge=1)
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    floor: float = Field(default=0.6, ge=-1, le=1)
+    max_tokens: int = Field(default=48, ge=1)
+    max_question_chars: int = Field(default=2000, ge=1)
+    timeout_s: float = Field(default=2.0, gt=0)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.min_repeats > self.samples:
+            raise ValueError("min_repeats must not exceed samples")
+        return self
+
+
+class Assigning(Spec):
+    """Which expert serves which category, as `symposium assign` finds it and policies with `recruit: assigned` use it.
+
+    `resident_b`: billions of parameters (`parameters_b`) that all assigned experts may have together, a model that
+    several are on counted once. `usd_per_query`: what a query of `prompt_tokens` may cost on the mean. `forced`:
+    category -> the expert that it must have; `forbidden`: category -> those that it must not.
+    """
+
+    resident_b: float | None = Field(default=None, ge=0)
+    usd_per_query: float | None = Field(default=None, ge=0)
+    prompt_tokens: int = Field(default=256, ge=0)
+    forced: dict[Name, Name] = Field(default_factory=dict)
+    forbidden: dict[Name, tuple[Name, ...]] = Field(default_factory=dict)
+
+
+class Routing(Spec):
+    """The two stages. `fitted` is written by `symposium fit`, `profiles` and `learned` by `symposium profile`."""
+
+    embedder: Embedder = Embedder()
+    fitted: str
+    profiles: str
+    learned: str | None = None
+    general_expert: Name
+    min_confidence: float = Field(default=0.5, ge=0, le=1)
+    skill_floor: float = Field(default=0.35, ge=-1, le=1)
+    max_skills: int = Field(default=3, ge=1)
+    prior_strength: float = Field(default=8.0, gt=0)
+    assignment: Assigning = Assigning()
+    keywords: Keywords | None = None
