@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,7 @@ class _Wanted:
     text: str
     key: Key
     waiters: list[asyncio.Future[NDArray[np.float32]]] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
 
     @property
     def abandoned(self) -> bool:
@@ -83,6 +85,11 @@ class MicroBatcher:
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._drain())
         return await future
+
+    def oldest_s(self) -> float:
+        """How long the oldest text has waited that has no vector yet; 0 without any. From any thread."""
+        pending = tuple(self._wanted.values())  # in the order in which they came
+        return time.monotonic() - pending[0].since if pending else 0.0
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

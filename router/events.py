@@ -25,11 +25,18 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class Unserved:
+    """Nobody who could take the query is up, or all of them are resting. `policy` is as in `Decision`."""
+
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegEnded:
     """One call of one expert came to its end.
 
     `outcome` is "answered", "cancelled" (the client has gone), "cut" (not needed any more) or an expert error's reason.
-    `started`: seconds on the monotonic clock.
+    `started`: seconds on the monotonic clock. `output_tokens` is what the expert itself said, where it did.
     """
 
     expert: str
@@ -40,6 +47,7 @@ class LegEnded:
     started: float = 0.0
     kind: Kind = "chat"
     trace: Trace | None = None
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +99,5 @@ class Finished:
     trace: Trace | None = None
 
 
-Event = Decided | LegEnded | LegSettled | ExtraLeg | Concluded | Finished
+Event = Decided | Unserved | LegEnded | LegSettled | ExtraLeg | Concluded | Finished
 Emit = Callable[[Event], None]

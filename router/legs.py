@@ -220,7 +220,7 @@ class Legs:
         finally:
             if outcome == "cancelled" and leg.cut:
                 outcome = "cut"
-            elif outcome == "cancelled" and not self._watch.up[leg.expert]:
+            elif outcome == "cancelled" and not self._watch.up.get(leg.expert, False):
                 outcome, failed = "unreachable", True  # released because its server went down
             self._health.ended(leg.expert, outcome, leg.first_token_s, leg.seconds, failed=failed)
             self._emit(_ended(leg, outcome))
@@ -254,8 +254,10 @@ def _traced(endpoint: Endpoint, leg_id: str, trace: Trace | None) -> Endpoint:
 
 
 def _ended(leg: Leg, outcome: str) -> LegEnded:
-    call = leg.call
-    return LegEnded(leg.expert, leg.leg_id, outcome, leg.seconds, leg.first_token_s, leg.started, call.kind, call.trace)
+    call, said = leg.call, leg.usage.completion_tokens if leg.usage is not None else None
+    return LegEnded(
+        leg.expert, leg.leg_id, outcome, leg.seconds, leg.first_token_s, leg.started, call.kind, call.trace, said
+    )
 
 
 def _usage(raw: Any, *, exact: bool) -> Usage | None:

@@ -28,8 +28,8 @@ from router.dialogue import anchor, bounded
 from router.dispatch import Dispatcher, LiveReply
 from router.eligible import RESTING, exclusions, nobody, to_count
 from router.embed import MicroBatcher
-from router.errors import BadRequest, ExpertsFailed, NotFound, SymposiumError
-from router.events import Concluded, Decided, Emit
+from router.errors import BadRequest, ExpertsFailed, NoExpertAvailable, NotFound, SymposiumError
+from router.events import Concluded, Decided, Emit, Unserved
 from router.health import Health
 from router.keyword_expert import KeywordExpert
 from router.knowledge import Knowledge
@@ -177,7 +177,7 @@ class Pipeline:
         asked = named(query)
         excluded = await self._excluded(query, (query.model,))
         if query.model in excluded:
-            raise nobody(query, excluded)
+            raise self._nobody("expert", query, excluded)
         return Decision(query, ticket, self._knowledge.version, "expert", asked)
 
     async def _routed(self, query: Query, ticket: Ticket, policy: Policy) -> Decision:
@@ -185,7 +185,7 @@ class Pipeline:
         allowed = policy.experts or know.config.answering
         excluded = await self._excluded(query, allowed)
         if excluded.keys() >= set(allowed):
-            raise nobody(query, excluded)
+            raise self._nobody(query.model, query, excluded)
         turns = self._turns(query, ticket)
         vectors, said = await self._read(query, turns, policy)
         cosines = know.fitted.vocabulary.cosines(np.stack(vectors))
@@ -276,6 +276,11 @@ class Pipeline:
         found = exclusions(query, experts, allowed, self._watch.up, counted)
         able = [name for name in allowed if name not in found]
         return found | dict.fromkeys(self._health.left_out(able), RESTING)
+
+    def _nobody(self, policy: str, query: Query, excluded: dict[str, str]) -> SymposiumError:
+        if isinstance(error := nobody(query, excluded), NoExpertAvailable):
+            self._emit(Unserved(policy))
+        return error
 
     def _may_ask(self, expert: str) -> bool:
         return self._watch.up[expert] and self._health.state(expert) != "open"

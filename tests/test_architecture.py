@@ -56,7 +56,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "vllm": ("experts.host",),
     "ray": ("experts.host", "deploy"),
     "aiohttp": ("experts.client", "loadtest"),
-    "prometheus_client": ("router.telemetry", "loadtest"),
+    "prometheus_client": ("router.telemetry", "router.metrics", "loadtest"),
     "torch": ("experts.zoo", "router.embedders"),
     "sklearn": ("router.fit", "router.folds", "router.evaluation", "router.baselines"),  # all of them offline
     "router.api": ("router.api", "deploy"),

@@ -15,8 +15,8 @@ from tests.unit.make import decision, query, reply
 
 
 def telemetry() -> Telemetry:
-    """Of a replica with two experts."""
-    return Telemetry("abc", ("ada", "bob"))
+    """Of a replica with two experts and one policy, whose clock stands still at 10 s."""
+    return Telemetry("abc", ("ada", "bob"), ("auto",), categories=("math", "general"), clock=lambda: 10.0)
 
 
 def samples(of: Telemetry) -> dict[str, float]:
@@ -34,13 +34,15 @@ def changed(event: Event) -> dict[str, float]:
     of = telemetry()
     before = samples(of)
     of.emit(event)
-    return {name: value - before.get(name, 0.0) for name, value in samples(of).items() if value != before.get(name)}
+    after = samples(of).items()
+    return {name: value - before.get(name, 0.0) for name, value in after if value != before.get(name, 0.0)}
 
 
 def test_a_decision_counts_its_reason_overhead_and_strangers() -> None:
-    """The plan by policy, category and reason; the overhead; each candidate without observations."""
+    """The plan by policy and reason, and by category; the overhead; each candidate without observations."""
     assert changed(Decided(decision())) == {
-        "symposium_decisions_total category=math policy=auto reason=sure": 1,
+        "symposium_decisions_total policy=auto reason=sure": 1,
+        "symposium_categories_total category=math policy=auto": 1,
         "symposium_overhead_seconds_count policy=auto": 1,
         "symposium_overhead_seconds_sum policy=auto": 0.002,
         "symposium_unprofiled_candidate_total expert=bob": 1,
@@ -77,7 +79,7 @@ def test_what_came_of_asking_for_keywords_is_counted(
 
 def test_a_stale_profile_shows_from_the_start() -> None:
     """Another version was measured than the one that answers: 1 for it, 0 for the others."""
-    found = samples(Telemetry("abc", ("ada", "bob"), frozenset({"bob"})))
+    found = samples(Telemetry("abc", ("ada", "bob"), (), frozenset({"bob"})))
     assert (found["symposium_stale_profile expert=ada"], found["symposium_stale_profile expert=bob"]) == (0, 1)
 
 
@@ -86,7 +88,8 @@ def test_a_named_expert_is_no_unknown_skill() -> None:
     alone = named(query(model="ada"))
     event = Decided(decision(policy="expert", categories=None, skills=None, candidates=(), plan=alone))
     assert changed(event) == {
-        "symposium_decisions_total category=none policy=expert reason=named": 1,
+        "symposium_decisions_total policy=expert reason=named": 1,
+        "symposium_categories_total category=none policy=expert": 1,
         "symposium_overhead_seconds_count policy=expert": 1,
         "symposium_overhead_seconds_sum policy=expert": 0.002,
     }
@@ -164,5 +167,5 @@ def test_two_replicas_in_one_process_do_not_share_samples() -> None:
     """Each has a registry of its own."""
     one, two = telemetry(), telemetry()
     one.emit(Finished("auto", "answered", 200, 0.1))
-    assert b'outcome="answered"' in one.exposition()
-    assert b'outcome="answered"' not in two.exposition()
+    name = "symposium_requests_total outcome=answered policy=auto status=200"
+    assert (samples(one)[name], samples(two)[name]) == (1, 0)
