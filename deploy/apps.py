@@ -77,10 +77,10 @@ def router(config: Config, hosted_url: str) -> Application:
 
 
 def _open(config: Config, hosted_url: str) -> AbstractAsyncContextManager[Service]:
-    from router.service import endpoints, open_service
+    from router.service import at, open_service
 
     _log_with_serve()
-    return open_service(config, endpoints(config, hosted_url, internal_token()))
+    return open_service(config, at(hosted_url, internal_token()))
 
 
 def _log_with_serve() -> None:

@@ -14,12 +14,12 @@ class Allowance:
     """For one event loop; not for threads. Never allows more than `RESERVE_CALLS` + share × requests."""
 
     def __init__(self, share: float) -> None:
-        self._share = share
+        self.share = share
         self._calls = RESERVE_CALLS if share > 0 else 0.0
 
     def deposit(self) -> None:
         """One more request."""
-        self._calls = min(self._calls + self._share, CAP_CALLS)
+        self._calls = min(self._calls + self.share, CAP_CALLS)
 
     def take(self) -> bool:
         """Whether one more additional call may be made; if so, it counts as made."""

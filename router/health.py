@@ -38,6 +38,14 @@ class Health:
         self.retries = Allowance(settings.retry_share)
         self.hedges = Allowance(settings.hedge_share)
 
+    def configured(self, experts: Iterable[str], settings: Convening) -> None:
+        """Goes by these settings from now on; what is known of experts stays, also of those that are not there now."""
+        for expert in experts:
+            self._breakers.setdefault(expert, Breaker())
+            self._seen.setdefault(expert, "closed")
+        self._settings = settings
+        self.retries.share, self.hedges.share = settings.retry_share, settings.hedge_share
+
     def asked(self, expert: str) -> None:
         """A call of this expert is about to be sent."""
         now = self._clock()

@@ -56,33 +56,32 @@ class Pace:
 class Paces:
     """The paces of a router replica's policies, moved by what happens."""
 
-    def __init__(
-        self,
-        policies: Mapping[str, Policy],
-        usd: Callable[[str, Usage], float],
-        moved: Callable[[str, float], object],
-    ) -> None:
-        """Args:
-        usd: what an expert's tokens cost.
-        moved: is told a policy's name and what a right answer is worth to it, whenever that changes.
-        """
-        self._usd, self._moved = usd, moved
+    def __init__(self, policies: Mapping[str, Policy], moved: Callable[[str, float], object]) -> None:
+        """`moved` is told a policy's name and what a right answer is worth to it, whenever that changes."""
+        self._moved = moved
         self._paces: dict[str, Pace] = {}
+        self.configured(policies)
+
+    def configured(self, policies: Mapping[str, Policy]) -> None:
+        """Paces these policies from now on; where a target stays, so does what was learned of it."""
+        known, self._paces = self._paces, {}
         for name, policy in policies.items():
             if (pace := Pace.of(policy)) is not None:
-                self._move(name, pace)
+                same = name in known and known[name].target_usd == pace.target_usd
+                self._move(name, known[name] if same else pace)
 
     def priced(self, name: str, policy: Policy) -> Policy:
         """The policy, with what a right answer is worth to it now."""
         pace = self._paces.get(name)
         return policy.model_copy(update={"usd_per_right": pace.usd_per_right}) if pace else policy
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, usd: Callable[[str, Usage], float]) -> None:
+        """`usd`: what an expert's tokens cost."""
         match event:
             case Decided(decision=decision) if pace := self._paces.get(decision.policy):
                 self._move(decision.policy, pace.asked())
             case LegSettled() if pace := self._paces.get(event.model):
-                self._move(event.model, pace.spent(self._usd(event.expert, event.usage)))
+                self._move(event.model, pace.spent(usd(event.expert, event.usage)))
 
     def _move(self, name: str, pace: Pace) -> None:
         self._paces[name] = pace

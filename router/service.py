@@ -5,16 +5,19 @@ Knows every step's constructor and nothing of HTTP's shape, Ray or vLLM.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from weakref import WeakSet
 
 from experts.client import Endpoint, ExpertClient, open_session
 from experts.guard import TOKEN_HEADER
+from router.classify import GENERAL
 from router.config import Config
 from router.dispatch import Dispatcher
+from router.edition import Edition
 from router.embed import Embedder, MicroBatcher
 from router.embedders import open_embedder
 from router.events import Emit, Event
@@ -27,28 +30,37 @@ from router.sessions import Sessions
 from router.telemetry import Telemetry
 from router.watch import Watch
 
+At = Callable[[Config], Mapping[str, Endpoint]]
 DRAIN_S = 5.0
 MAX_SESSIONS, SESSION_TTL_S = 10_000, 3600.0
 
 
-@dataclass(frozen=True, slots=True)
 class Service:
-    """One running router: what the HTTP side needs, and nothing else."""
+    """One running router: what the HTTP side needs, and nothing else.
 
-    knowledge: Knowledge
-    pipeline: Pipeline
-    watch: Watch
-    telemetry: Telemetry
-    emit: Emit
-    clock: Callable[[], float]
+    Its parts live as long as it does: connections, breakers, sessions, what is known of experts' servers. What a
+    configuration decides is in `edition`, which may be another one between two requests.
+    """
 
-    @property
-    def config(self) -> Config:
-        return self.knowledge.config
-
-    @property
-    def version(self) -> str:
-        return self.knowledge.version
+    def __init__(
+        self, knowledge: Knowledge, client: ExpertClient, embed: Embedder, at: At, clock: Callable[[], float]
+    ) -> None:
+        config = knowledge.config
+        self.clock = clock
+        self.telemetry = Telemetry(*_names(knowledge), clock=clock)
+        self.sinks: list[Emit] = [self.telemetry.emit]
+        self._client, self._embed, self._at = client, embed, at
+        settings = config.routing.embedder
+        self._batcher = MicroBatcher(embed, settings.max_batch, self.telemetry.embed_batch.observe)
+        self.telemetry.queued("embed", self._batcher.oldest_s)
+        up = self.telemetry.expert_up
+        self.watch = Watch(client, at(config), lambda name, alive: up.labels(name).set(alive))
+        self._health = Health(config.experts, config.convening, clock, self.telemetry.breaker_changed)
+        worth = self.telemetry.worth
+        self._paces = Paces(config.policies, lambda name, usd: worth.labels(name).set(usd))
+        self._sessions = Sessions(MAX_SESSIONS, SESSION_TTL_S)
+        self._dispatchers: WeakSet[Dispatcher] = WeakSet()  # requests under way hold on to theirs
+        self.edition = self._edition(knowledge)
 
     @property
     def ready(self) -> bool:
@@ -57,19 +69,84 @@ class Service:
         Experts elsewhere do not hold the start back; one dead engine does not take the others off the network; without
         the keyword expert skills are found by embedding.
         """
-        answering = self.config.answering
-        hosted = {name for name in answering if self.config.experts[name].engine is not None}
-        return hosted <= self.watch.seen and any(self.watch.up[name] for name in answering)
+        config = self.edition.config
+        hosted = {name for name in config.answering if config.experts[name].engine is not None}
+        return hosted <= self.watch.seen and any(self.watch.up[name] for name in config.answering)
+
+    def emit(self, event: Event) -> None:
+        for sink in self.sinks:
+            sink(event)
+
+    async def prepare(self, config: Config) -> Edition:
+        """What can take the place of the edition in force: everything is read, and new experts are looked at already.
+
+        Raises:
+            ValueError: fitted files, profiles or the embedder are missing or do not fit; says what to run.
+        """
+        knowledge = await asyncio.to_thread(Knowledge.load, config)
+        check_dimensions(knowledge, self._embed)
+        self._health.configured(config.experts, self.edition.config.convening)
+        self.watch.follow({**self._at(self.edition.config), **self._at(config)})
+        return self._edition(knowledge)
+
+    def swap(self, edition: Edition) -> None:
+        """The next request begins with this edition; those under way end with theirs."""
+        config, self.edition = edition.config, edition
+        self.watch.follow(self._at(config))
+        self._health.configured(config.experts, config.convening)
+        self._paces.configured(config.policies)
+        self.telemetry.configured(*_names(edition.knowledge))
+        self.telemetry.config_applied(edition.version)
+
+    async def close(self) -> None:
+        """Settles what is under way."""
+        for dispatcher in list(self._dispatchers):
+            await dispatcher.drain(DRAIN_S)
+        await self.watch.stop()
+        self._batcher.close()
+
+    def _edition(self, knowledge: Knowledge) -> Edition:
+        experts_at = self._at(knowledge.config)
+
+        def emit(event: Event) -> None:
+            self._paces.emit(event, knowledge.usd)
+            self.emit(event)
+
+        legs = Legs(self._client, experts_at, self.watch, self._health, emit)
+        servers = {name: endpoint.base_url for name, endpoint in experts_at.items()}
+        dispatcher = Dispatcher(legs, self._health, servers, emit)
+        self._dispatchers.add(dispatcher)
+        pipeline = Pipeline(
+            knowledge=knowledge,
+            embed=self._batcher,
+            dispatcher=dispatcher,
+            watch=self.watch,
+            health=self._health,
+            sessions=self._sessions,
+            paces=self._paces,
+            emit=emit,
+            clock=self.clock,
+        )
+        return Edition(knowledge, pipeline)
 
 
-def endpoints(config: Config, hosted_url: str, token: str) -> dict[str, Endpoint]:
-    """Where each expert is spoken to.
+def _names(
+    knowledge: Knowledge,
+) -> tuple[str, tuple[str, ...], tuple[str, ...], frozenset[str], tuple[str, ...], int]:
+    """What metrics have series for, in the order in which `Telemetry` takes it."""
+    config, categories = knowledge.config, (*knowledge.fitted.classifier.labels, GENERAL)
+    limit = config.server.limits.max_in_flight
+    return knowledge.version, tuple(config.experts), tuple(config.policies), knowledge.stale, categories, limit
+
+
+def at(hosted_url: str, token: str) -> At:
+    """Where a configuration's experts are spoken to.
 
     Args:
         hosted_url: Serve's internal listener; engines are below `/experts/<engine>`.
         token: the internal token that our engines ask for.
     """
-    return {name: _endpoint(config, name, hosted_url, token) for name in config.experts}
+    return lambda config: {name: _endpoint(config, name, hosted_url, token) for name in config.experts}
 
 
 def _endpoint(config: Config, name: str, hosted_url: str, token: str) -> Endpoint:
@@ -85,55 +162,29 @@ def _endpoint(config: Config, name: str, hosted_url: str, token: str) -> Endpoin
 
 
 @asynccontextmanager
-async def open_service(
-    config: Config,
-    experts_at: Mapping[str, Endpoint],
-    embedder: Embedder | None = None,
-) -> AsyncIterator[Service]:
+async def open_service(config: Config, experts_at: At, embedder: Embedder | None = None) -> AsyncIterator[Service]:
     """A running router; leaving the block settles what is under way and closes every connection.
 
     Raises:
         ValueError: fitted files, profiles or the embedder are missing or do not fit; says what to run.
     """
     knowledge = Knowledge.load(config)
-    telemetry = Telemetry(knowledge.version, tuple(config.experts), knowledge.stale)
-    settings = config.routing.embedder
-    embed = embedder or open_embedder(settings)
-    dimensions, fitted_for = embed(["warm up"]).shape[1], knowledge.fitted.vocabulary.centroids.shape[1]
-    if dimensions != fitted_for:
-        raise ValueError(
-            f"{config.routing.fitted}: fitted for vectors of {fitted_for} numbers, embedder '{settings.model}' makes "
-            f"{dimensions}; run `symposium fit` again"
-        )
-    batcher = MicroBatcher(embed, settings.max_batch, telemetry.embed_batch.observe)
+    embed = embedder or open_embedder(config.routing.embedder)
+    check_dimensions(knowledge, embed)
     async with open_session() as session:
-        client = ExpertClient(session)
-        watch = Watch(client, experts_at, lambda name, up: telemetry.expert_up.labels(name).set(up))
-        health = Health(experts_at, config.convening, time.monotonic, telemetry.breaker_changed)
-        paces = Paces(config.policies, knowledge.usd, lambda name, usd: telemetry.worth.labels(name).set(usd))
-
-        def emit(event: Event) -> None:
-            paces.emit(event)
-            telemetry.emit(event)
-
-        legs = Legs(client, experts_at, watch, health, emit)
-        servers = {name: endpoint.base_url for name, endpoint in experts_at.items()}
-        dispatcher = Dispatcher(legs, health, servers, emit)
-        pipeline = Pipeline(
-            knowledge=knowledge,
-            embed=batcher,
-            dispatcher=dispatcher,
-            watch=watch,
-            health=health,
-            sessions=Sessions(MAX_SESSIONS, SESSION_TTL_S),
-            paces=paces,
-            emit=emit,
-            clock=time.monotonic,
-        )
-        watch.start()
+        service = Service(knowledge, ExpertClient(session), embed, experts_at, time.monotonic)
+        service.watch.start()
         try:
-            yield Service(knowledge, pipeline, watch, telemetry, emit, time.monotonic)
+            yield service
         finally:
-            await dispatcher.drain(DRAIN_S)
-            await watch.stop()
-            batcher.close()
+            await service.close()
+
+
+def check_dimensions(knowledge: Knowledge, embed: Embedder) -> None:
+    """Raises ValueError where what was fitted is of other vectors than the embedder makes."""
+    routing, wanted = knowledge.config.routing, knowledge.fitted.vocabulary.centroids.shape[1]
+    if (made := embed(["warm up"]).shape[1]) != wanted:
+        raise ValueError(
+            f"{routing.fitted}: fitted for vectors of {wanted} numbers, embedder '{routing.embedder.model}' makes "
+            f"{made}; run `symposium fit` again"
+        )

@@ -29,13 +29,11 @@ class Watch:
     ) -> None:
         self._client = client
         self._on_change = on_change
-        self._groups: dict[str, list[Endpoint]] = {}
-        for endpoint in endpoints.values():
-            self._groups.setdefault(endpoint.base_url, []).append(endpoint)
+        self._endpoints = dict(endpoints)
         self._up = dict.fromkeys(endpoints, False)
         self._seen: set[str] = set()
-        self._waiting: dict[str, set[asyncio.Timeout]] = {name: set() for name in endpoints}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._waiting: dict[str, set[asyncio.Timeout]] = {}
+        self._probes: dict[str, tuple[list[Endpoint], asyncio.Task[None]]] = {}  # by server
 
     @property
     def up(self) -> Mapping[str, bool]:
@@ -47,12 +45,30 @@ class Watch:
         return self._seen
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._probe(group)) for group in self._groups.values()]
+        self.follow(self._endpoints)
+
+    def follow(self, endpoints: Mapping[str, Endpoint]) -> None:
+        """Probes these experts from now on. What is known of those that stay is kept; who went is forgotten when this
+        is called again, as requests under way may still be with it.
+        """
+        self._up = {name: self._up.get(name, False) for name in {**self._endpoints, **endpoints}}
+        self._endpoints = dict(endpoints)
+        groups: dict[str, list[Endpoint]] = {}
+        for endpoint in endpoints.values():
+            groups.setdefault(endpoint.base_url, []).append(endpoint)
+        for server, (group, task) in list(self._probes.items()):
+            if groups.get(server) != group:
+                task.cancel()
+                del self._probes[server]
+        for server, group in groups.items():
+            if server not in self._probes:
+                self._probes[server] = group, asyncio.create_task(self._probe(group))
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        tasks = [task for _, task in self._probes.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @asynccontextmanager
     async def released_when_down(self, expert: str) -> AsyncIterator[None]:
@@ -60,11 +76,12 @@ class Watch:
         scope = asyncio.timeout(None)
         try:
             async with scope:
-                self._waiting[expert].add(scope)
+                waiting = self._waiting.setdefault(expert, set())
+                waiting.add(scope)
                 try:
                     yield
                 finally:
-                    self._waiting[expert].discard(scope)
+                    waiting.discard(scope)
         except TimeoutError as error:
             raise ExpertUnreachable(expert, "its server stopped answering") from error
 
@@ -81,11 +98,11 @@ class Watch:
     def _set(self, group: list[Endpoint], alive: bool) -> None:
         now = asyncio.get_running_loop().time()
         for endpoint in group:
-            if self._up[endpoint.expert] == alive:
+            if self._up.get(endpoint.expert, False) == alive:
                 continue
             self._up[endpoint.expert] = alive
             self._seen.add(endpoint.expert)
             self._on_change(endpoint.expert, alive)
             if not alive:
-                for scope in self._waiting[endpoint.expert]:
+                for scope in self._waiting.get(endpoint.expert, ()):
                     scope.reschedule(now)

@@ -36,7 +36,6 @@ def build_app(open_service: OpenService) -> Starlette:
             held = Held(service.telemetry.in_flight.set)
             app.state.chat = Completions(service, parse_chat, held)
             app.state.completion = Completions(service, parse_completion, held)
-            app.state.document = document(service.config.server, version("symposium"), _names(service))
             yield
 
     return Starlette(
@@ -69,7 +68,7 @@ class _Endpoint:
 
 def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
     async def checked(request: Request) -> Response:
-        authenticate(request.headers.get("authorization"), _service(request).config.server.api_keys)
+        authenticate(request.headers.get("authorization"), _service(request).edition.config.server.api_keys)
         return handler(request)
 
     return checked
@@ -88,24 +87,25 @@ def _model(request: Request) -> Response:
 
 
 def _names(service: Service) -> list[str]:
-    return [*service.config.policies, *service.config.experts]
+    return [*service.edition.config.policies, *service.edition.config.experts]
 
 
 def _model_json(service: Service, name: str) -> dict[str, object]:
+    config = service.edition.config
     model: dict[str, object] = {"id": name, "object": "model", "created": 0, "owned_by": "symposium"}
-    if (policy := service.config.policies.get(name)) is not None:
+    if (policy := config.policies.get(name)) is not None:
         about: dict[str, object] = {
             "kind": "policy",
             "description": policy.description,
-            "experts": list(policy.experts or service.config.answering),
+            "experts": list(policy.experts or config.answering),
         }
     else:
-        expert = service.config.experts[name]
+        expert = config.experts[name]
         about = {
             "kind": "expert",
             "part": expert.part,
             "description": expert.description,
-            "version": service.knowledge.versions[name],
+            "version": service.edition.knowledge.versions[name],
             "up": service.watch.up[name],
             "context_tokens": expert.context_tokens,
             "price": expert.price.model_dump(),
@@ -124,18 +124,19 @@ async def _ready(request: Request) -> Response:
 
 
 async def _version(request: Request) -> Response:
-    return JSONResponse({"version": version("symposium"), "config": _service(request).version})
+    return JSONResponse({"version": version("symposium"), "config": _service(request).edition.version})
 
 
 async def _metrics(request: Request) -> Response:
     service = _service(request)
-    if not service.config.server.public_metrics:
+    if not service.edition.config.server.public_metrics:
         raise NotFound("No such path.", code="not_found")
     return Response(service.telemetry.exposition(), media_type=CONTENT_TYPE_METRICS)
 
 
 async def _document(request: Request) -> Response:
-    return JSONResponse(request.app.state.document)
+    service = _service(request)
+    return JSONResponse(document(service.edition.config.server, version("symposium"), _names(service)))
 
 
 def _service(request: Request) -> Service:

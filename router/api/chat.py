@@ -23,6 +23,7 @@ from router.api.http import ClientGone, header, read_body, send_error, send_json
 from router.api.narrate import Narrator, progress
 from router.api.sse import DONE, Head, completion, event, last_chunk, relayed, told, whole_as_chunks
 from router.config import RequestLimits
+from router.edition import Edition
 from router.errors import ExpertsFailed, SymposiumError
 from router.events import Finished, Outcome
 from router.explain import decision_json, outcome_json, spent_json
@@ -94,7 +95,7 @@ class Completions:
         self._service, self._parse, self._held = service, parse, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = self._service
+        service, edition = self._service, self._service.edition  # kept to the end, whatever is in force by then
         ending = _Ending(f"req_{uuid.uuid4().hex}", service.clock())
 
         async def tracked(message: Message) -> None:
@@ -107,14 +108,14 @@ class Completions:
                 raise ClientGone from error
 
         try:
-            ending.principal = authenticate(header(scope, "authorization"), service.config.server.api_keys)
-            limits = service.config.server.limits
+            ending.principal = authenticate(header(scope, "authorization"), edition.config.server.api_keys)
+            limits = edition.config.server.limits
             ticket = admit(ending.principal, self._held.count, limits.max_in_flight, ending.began)
             with self._held:
                 raw = await _body_in_time(receive, limits.max_body_bytes)
                 ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
                 query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
-                await while_connected(receive, self._serve(query, ticket, tracked, ending))
+                await while_connected(receive, self._serve(edition, query, ticket, tracked, ending))
         except ClientGone:
             ending.cancelled()
         except SymposiumError as error:
@@ -131,18 +132,18 @@ class Completions:
             if finished.outcome == "cancelled":
                 log.info("%s was cancelled by its client after %.3f s", finished.request_id, finished.seconds)
 
-    async def _serve(self, query: Query, ticket: Ticket, send: Send, ending: _Ending) -> None:
-        ending.decision = decision = await self._service.pipeline.decide(query, ticket)
+    async def _serve(self, edition: Edition, query: Query, ticket: Ticket, send: Send, ending: _Ending) -> None:
+        ending.decision = decision = await edition.pipeline.decide(query, ticket)
         head = Head(query.request_id, int(time.time()), query.model, query.kind)
         if not query.stream:
-            async with self._service.pipeline.respond(decision) as response:
+            async with edition.pipeline.respond(decision) as response:
                 ending.response = response
                 assert response.answer is not None, "only a stream is relayed"
-                whole = completion(head, response.answer, response.usage, self._told(response))
+                whole = completion(head, response.answer, response.usage, _told(response, edition))
                 await send_json(send, 200, whole, _headers(decision, response) | _cost(whole))
             return
         try:
-            await self._stream(decision, head, send, ending)
+            await self._stream(edition, decision, head, send, ending)
         except SymposiumError as error:
             if not ending.started:
                 raise
@@ -150,8 +151,8 @@ class Completions:
             ending.outcome = "failed"
             await _close(send, event(dict(error.body())))
 
-    async def _stream(self, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
-        query, quiet_s = decision.query, self._service.config.convening.keepalive_after_ms / 1000
+    async def _stream(self, edition: Edition, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
+        query, quiet_s = decision.query, edition.config.convening.keepalive_after_ms / 1000
 
         async def say(data: bytes) -> None:
             if not ending.started:
@@ -163,7 +164,7 @@ class Completions:
             async with narrator.telling():
                 if query.progress:
                     await say(event(told(head, "decided", decision_json(decision, set(decision.plan.experts)))))
-                answering = self._service.pipeline.respond(decision, narrator.heard)
+                answering = edition.pipeline.respond(decision, narrator.heard)
                 response = ending.response = await stack.enter_async_context(answering)
             if not ending.started:
                 await start(send, 200, _headers(decision, response) | _STREAM_HEADERS)
@@ -174,7 +175,7 @@ class Completions:
                 await self._relay(response, head, send)
             usage = response.usage if query.include_usage else None
             wanted = query.include_usage or query.explain or query.progress
-            last = event(last_chunk(head, usage, self._told(response))) if wanted else b""
+            last = event(last_chunk(head, usage, _told(response, edition))) if wanted else b""
             await _close(send, last)
 
     async def _relay(self, response: Response, head: Head, send: Send) -> None:
@@ -194,10 +195,6 @@ class Completions:
         """Of the leg that was relayed."""
         if response.decision.query.progress:
             await _body(send, event(told(head, *progress(*response.ended[-1]))))
-
-    def _told(self, response: Response) -> JsonObject:
-        spent = spent_json(response, self._service.knowledge.usd)
-        return spent | outcome_json(response) if response.decision.query.explain else spent
 
 
 class Held:
@@ -245,6 +242,11 @@ def _headers(decision: Decision, response: Response | None) -> dict[str, str]:
         if response.missing:
             headers["x-symposium-missing"] = ",".join(response.missing)
     return headers
+
+
+def _told(response: Response, edition: Edition) -> JsonObject:
+    spent = spent_json(response, edition.knowledge.usd)
+    return spent | outcome_json(response) if response.decision.query.explain else spent
 
 
 def _cost(whole: JsonObject) -> dict[str, str]:

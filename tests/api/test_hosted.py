@@ -16,7 +16,7 @@ from experts.recorded import build_app as build_recorded
 from experts.recorded_book import AnswerBook, Behaviour
 from router.api.app import build_app
 from router.config import Config
-from router.service import endpoints, open_service
+from router.service import at, open_service
 from tests.api.world import SUM, KeywordEmbedder, ask, fitted
 from tests.support import CHAT, eventually, http_client, on_a_port, raw_post
 
@@ -67,7 +67,7 @@ def hosted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ho
     monkeypatch.setattr("router.watch.HOSTED_PERIOD_S", 0.02)
     engines, settings = Hosted(), config(tmp_path)
     with on_a_port(engines) as where:
-        app = build_app(lambda: open_service(settings, endpoints(settings, where, TOKEN), KeywordEmbedder()))
+        app = build_app(lambda: open_service(settings, at(where, TOKEN), KeywordEmbedder()))
         with on_a_port(app) as url, http_client(url) as http:
             yield engines, http
 

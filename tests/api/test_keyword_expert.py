@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from router.api.app import build_app
-from router.service import endpoints, open_service
+from router.service import at, open_service
 from tests.api.world import NAMER, KeywordEmbedder, World, ask, config
 from tests.support import Recorded, Reply, Stranger, bound, eventually, http_client, on_a_port, raw_post
 
@@ -54,7 +54,7 @@ def named_by(namer: Any, folder: Path, experts: Recorded, timeout_s: float) -> I
                 "routing": usual.routing.model_copy(update={"keywords": keywords}),
             }
         )
-        app = build_app(lambda: open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()))
+        app = build_app(lambda: open_service(settings, at("", ""), KeywordEmbedder()))
         with on_a_port(app) as url, http_client(url) as http:
             world = World(url, http, experts)
             eventually(lambda: world.metric("symposium_expert_up") == len(settings.experts) - 1)

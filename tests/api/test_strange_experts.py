@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from router.api.app import build_app
-from router.service import endpoints, open_service
+from router.service import at, open_service
 from tests.api.world import KeywordEmbedder, ask, config
 from tests.support import CHAT, Reply, Stranger, eventually, http_client, on_a_port, streamed
 
@@ -21,7 +21,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stranger
     server = Stranger()
     with on_a_port(server) as where:
         settings = config(tmp_path_factory.mktemp("strange"), where, where)
-        app = build_app(lambda: open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()))
+        app = build_app(lambda: open_service(settings, at("", ""), KeywordEmbedder()))
         with on_a_port(app) as url, http_client(url) as http:
             eventually(lambda: http.get("/ready").status_code == 200)
             yield server, http

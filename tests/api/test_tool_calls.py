@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from router.api.app import build_app
-from router.service import endpoints, open_service
+from router.service import at, open_service
 from tests.api.world import POLICIES, KeywordEmbedder, ask, config
 from tests.support import CHAT, Stranger, eventually, http_client, on_a_port, openai_client, sse_events, streamed
 
@@ -40,7 +40,7 @@ def handy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     server.reply = streamed(*events(CALL))
     with on_a_port(server) as where:
         settings = config(tmp_path_factory.mktemp("handy"), where, where, policies=POLICIES | POLICY)
-        app = build_app(lambda: open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()))
+        app = build_app(lambda: open_service(settings, at("", ""), KeywordEmbedder()))
         with on_a_port(app) as url, http_client(url) as http:
             eventually(lambda: http.get("/ready").status_code == 200)
             yield http

@@ -22,7 +22,7 @@ from router.classify import Classifier
 from router.config import Config
 from router.fitted import Fitted
 from router.profiles import Count, Profile, Profiles
-from router.service import endpoints, open_service
+from router.service import at, open_service
 from router.skills import Vocabulary
 from tests.support import Recorded, bound, eventually, http_client, on_a_port
 
@@ -238,7 +238,7 @@ def routing(folder: Path, experts: Recorded, **changed: Any) -> Iterator[World]:
     """A router over recorded experts, with changed parts of its configuration, once it has seen all that are up."""
     with bound() as closed:
         settings = config(folder, experts.url, f"http://127.0.0.1:{closed.getsockname()[1]}", **changed)
-        app = build_app(lambda: open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()))
+        app = build_app(lambda: open_service(settings, at("", ""), KeywordEmbedder()))
         with on_a_port(app) as url, http_client(url) as http:
             world = World(url, http, experts)
             eventually(lambda: world.metric("symposium_expert_up") == len(settings.experts) - 1)

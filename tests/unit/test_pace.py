@@ -105,7 +105,7 @@ def test_a_replica_s_paces_are_moved_by_what_happens() -> None:
     def usd(_: str, used: Usage) -> float:
         return used.prompt_tokens * 1e-4 + used.completion_tokens * 2e-4
 
-    paces = Paces({"held": policy, "auto": Policy()}, usd, lambda *moved: told.append(moved))
+    paces = Paces({"held": policy, "auto": Policy()}, lambda *moved: told.append(moved))
     assert [name for name, _ in told] == ["held"]
     assert told[0][1] == pytest.approx(0.1)
     for event in (
@@ -114,13 +114,27 @@ def test_a_replica_s_paces_are_moved_by_what_happens() -> None:
         LegSettled("ada", "l", Usage(10, 20), "auto"),
         LegSettled("ada", "l", Usage(10, 20)),
     ):
-        paces.emit(event)
+        paces.emit(event, usd)
     assert len(told) == 1
-    paces.emit(Decided(decision(policy="held")))
-    paces.emit(LegSettled("ada", "l", Usage(10, 20), "held"))
+    paces.emit(Decided(decision(policy="held")), usd)
+    paces.emit(LegSettled("ada", "l", Usage(10, 20), "held"), usd)
     cost = 10 * 1e-4 + 20 * 2e-4
     assert [usd for _, usd in told[1:]] == pytest.approx(
         [0.1 * math.exp(GAIN), 0.1 * math.exp(GAIN * (1 - cost / TARGET))]
     )
     assert paces.priced("held", policy).usd_per_right == told[-1][1]
     assert paces.priced("auto", Policy()) == Policy()
+
+
+def test_another_configuration_keeps_what_was_learned_of_targets_that_stay() -> None:
+    """A policy with the same target goes on from where it was; one with another begins anew; one that went is gone."""
+    told: dict[str, float] = {}
+    kept, moved = Policy(target_usd_per_query=TARGET), Policy(target_usd_per_query=2 * TARGET)
+    paces = Paces({"kept": kept, "moved": kept, "gone": kept}, lambda name, usd: told.update({name: usd}))
+    begun = dict(told)
+    for name in begun:
+        paces.emit(Decided(decision(policy=name)), lambda *_: 0.0)
+    paces.configured({"kept": kept, "moved": moved})
+    assert paces.priced("kept", kept).usd_per_right == pytest.approx(begun["kept"] * math.exp(GAIN))
+    assert paces.priced("moved", moved).usd_per_right == pytest.approx(2 * begun["moved"])
+    assert paces.priced("gone", kept) == kept

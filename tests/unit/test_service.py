@@ -11,7 +11,7 @@ import pytest
 
 from experts.guard import TOKEN_HEADER
 from router.config_file import load
-from router.service import endpoints, open_service
+from router.service import at, open_service
 from tests.api.world import KeywordEmbedder, config
 from tests.unit.make import YAML, yaml_file
 
@@ -32,7 +32,7 @@ experts:
 
 def test_hosted_experts_are_below_their_engine_with_the_internal_token(tmp_path: Path) -> None:
     """The base model goes by its engine's name, an adapter by its own."""
-    found = endpoints(load(yaml_file(tmp_path, TEXT)), "http://127.0.0.1:9", "secret")
+    found = at("http://127.0.0.1:9", "secret")(load(yaml_file(tmp_path, TEXT)))
     for name, model in (("base", "gpu0"), ("poet", "poet")):
         assert found[name].base_url == "http://127.0.0.1:9/experts/gpu0/v1"
         assert (found[name].model, found[name].hosted) == (model, True)
@@ -45,12 +45,12 @@ def test_experts_elsewhere_get_their_own_key_and_never_our_token(
     """The key is read from the environment at start; without one no header is sent."""
     monkeypatch.setenv("ADA_KEY", "sk-1")
     config = load(yaml_file(tmp_path, TEXT))
-    found = endpoints(config, "http://127.0.0.1:9", "secret")
+    found = at("http://127.0.0.1:9", "secret")(config)
     assert (found["ada"].base_url, found["ada"].model) == ("http://ada.test/v1", "ada-1")
     assert (found["ada"].headers, found["bob"].headers) == ({"authorization": "Bearer sk-1"}, {})
     assert not found["ada"].hosted
     monkeypatch.delenv("ADA_KEY")
-    assert endpoints(config, "http://127.0.0.1:9", "secret")["ada"].headers == {}
+    assert at("http://127.0.0.1:9", "secret")(config)["ada"].headers == {}
 
 
 @pytest.mark.anyio
@@ -63,7 +63,7 @@ async def test_an_embedder_of_another_size_is_refused_at_the_start(tmp_path: Pat
 
     settings = config(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9")
     with pytest.raises(ValueError, match=r"fitted\.npz: fitted for vectors of 3 numbers.*makes 5.*symposium fit"):
-        async with open_service(settings, endpoints(settings, "", ""), Larger()):
+        async with open_service(settings, at("", ""), Larger()):
             pass
 
 
@@ -71,7 +71,7 @@ async def test_an_embedder_of_another_size_is_refused_at_the_start(tmp_path: Pat
 async def test_a_router_is_whole_before_anybody_answers(tmp_path: Path) -> None:
     """Every breaker shows as closed and every expert as down, and it is not ready."""
     settings = config(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9")
-    async with open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()) as service:
+    async with open_service(settings, at("", ""), KeywordEmbedder()) as service:
         shown = service.telemetry.exposition().decode()
         for expert in settings.experts:
             assert f'symposium_breaker_state{{expert="{expert}",state="closed"}} 1.0' in shown
@@ -85,5 +85,5 @@ async def test_a_policy_that_nobody_can_act_on_is_refused_at_the_start(tmp_path:
     policies = {"auto": {"categories": {"chess": "vote"}}}
     settings = config(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9", policies=policies)
     with pytest.raises(ValueError, match=r"policies\.auto\.categories: unknown 'chess'"):
-        async with open_service(settings, endpoints(settings, "", ""), KeywordEmbedder()):
+        async with open_service(settings, at("", ""), KeywordEmbedder()):
             pass

@@ -1,0 +1,1 @@
+"""The admin side: another configuration, versions, targets for Prometheus. Its own application on its own listener."""

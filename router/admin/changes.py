@@ -1,0 +1,172 @@
+"""How another configuration comes into force in every router replica, or in none. Async shell around `store`.
+
+Checked here, then proposed; each living replica prepares it beside the one it serves; once all are ready it is put in
+force by one write that all of them see within a tenth of a second. A replica that cannot prepare it ends the proposal.
+What needs a restart is said before anything changes. Whatever is refused is counted, and leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.config import Config
+from router.config_change import changes, needs_restart
+from router.config_file import ConfigError
+from router.follow import config_of
+from router.knowledge import Knowledge
+from router.snapshot import Snapshot
+from router.store import Busy, InForce, Replica, Store, Version
+
+ALIVE_S = 2.0  # a replica that was not seen for longer is gone
+PREPARE_S = 60.0  # reading fitted files and profiles takes about one
+SWAP_S = 2.0
+LOOK_S = 0.05
+
+
+class Refused(Exception):
+    """A configuration that does not come into force. `problems`: one line each, of what it says; `restart`: paths that
+    take effect only with a restart; `stale`: it was made of another version than the one in force.
+    """
+
+    def __init__(
+        self, why: str, problems: tuple[str, ...] = (), restart: tuple[str, ...] = (), *, stale: bool = False
+    ) -> None:
+        super().__init__(why)
+        self.why, self.problems, self.restart, self.stale = why, problems, restart, stale
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came into force, in place of what, what of it differs, and how long replicas took once it was decided.
+
+    `late` are replicas that have not said within SWAP_S that they serve it: they take no request before they do.
+    """
+
+    version: Version
+    previous: Version
+    changes: tuple[str, ...]
+    replicas: int
+    swap_s: float
+    late: tuple[str, ...] = ()
+
+
+class Changes:
+    """Of one run of the system. `now`: unix seconds."""
+
+    def __init__(self, store: Store, run: str, now: Callable[[], float]) -> None:
+        self._store, self._run, self._now = store, run, now
+        self._turn = asyncio.Lock()
+
+    def in_force(self) -> Version:
+        """Raises Refused when another system has taken over the data folder."""
+        version = self._store.version(self._state().active)
+        assert version is not None, "what is in force is kept"
+        return version
+
+    async def apply(self, given: Snapshot, origin: str, *, instead_of: int | None = None) -> Applied:
+        """Puts a configuration in force.
+
+        Args:
+            origin: where it comes from, for people.
+            instead_of: number of the version that it was made of; None: whichever is in force.
+
+        Raises:
+            Refused: with what is wrong; everything is as it was.
+        """
+        async with self._turn:
+            try:
+                return await self._apply(given, origin, instead_of)
+            except Refused as refused:
+                if not refused.stale:
+                    await asyncio.to_thread(self._store.reject, self._run, refused.why)
+                raise
+
+    async def check(self, given: Snapshot) -> tuple[str, ...]:
+        """What `apply` would change. Raises Refused as it would."""
+        return (await self._checked(given, self.in_force()))[2]
+
+    async def roll_back(self, number: int | None = None) -> Applied:
+        """Puts an earlier version in force again, under a new number: that one, or the last that was before this one.
+
+        Raises:
+            Refused: there is none; or it cannot be served any more.
+        """
+        now = self.in_force()
+        known = [v for v in self._store.versions() if v.problem is None and v.config != now.config]
+        wanted = known[:1] if number is None else [v for v in self._store.versions() if v.number == number]
+        if not wanted:
+            raise Refused("no earlier version is kept" if number is None else f"version {number} is not kept")
+        found = wanted[0]
+        return await self.apply(Snapshot.of(Path(found.path), found.files), f"rollback to {found.number}")
+
+    async def _apply(self, given: Snapshot, origin: str, instead_of: int | None) -> Applied:
+        previous = self.in_force()
+        if instead_of not in (None, previous.number):
+            raise Refused(f"version {previous.number} is in force, not {instead_of}; look at it first", stale=True)
+        _, name, differing = await self._checked(given, previous)
+        if name == previous.config:
+            return Applied(previous, previous, (), len(self._alive()), 0.0)
+        number = self._store.add(name, str(given.path), given.files, origin, self._now())
+        try:
+            self._store.propose(self._run, number, self._now(), self._now() + PREPARE_S + SWAP_S)
+        except Busy as busy:
+            self._store.withdraw(self._run, number, "another change was under way")
+            raise Refused("another change is under way; try again") from busy
+        await self._prepared(number)
+        if not self._store.activate(self._run, number):
+            raise self._withdrawn(number, "the proposal was over before all replicas were ready")
+        version = self._store.version(number)
+        assert version is not None, "just added"
+        return await self._swapped(version, previous, differing)
+
+    async def _checked(self, given: Snapshot, previous: Version) -> tuple[Config, str, tuple[str, ...]]:
+        """The configuration, what it is called by, and what differs."""
+        try:
+            new = await asyncio.to_thread(given.load)
+            old = await asyncio.to_thread(config_of, previous)
+            if restart := needs_restart(old, new):
+                raise Refused("a restart is needed", restart=tuple(restart))
+            knowledge = await asyncio.to_thread(Knowledge.load, new)
+        except ConfigError as error:
+            raise Refused("the configuration is not valid", tuple(error.problems)) from error
+        except (ValueError, OSError) as error:
+            raise Refused("the configuration cannot be served", tuple(str(error).splitlines())) from error
+        return new, knowledge.version, tuple(changes(old, new))
+
+    async def _prepared(self, number: int) -> None:
+        end = self._now() + PREPARE_S
+        while True:
+            alive = self._alive()
+            if failed := [r for r in alive if r.prepared == number and r.problem is not None]:
+                raise self._withdrawn(number, f"replica {failed[0].id} cannot serve it: {failed[0].problem}")
+            if alive and all(r.prepared == number for r in alive):
+                return
+            if self._now() > end:
+                raise self._withdrawn(number, f"replicas were not ready within {PREPARE_S:g} s")
+            await asyncio.sleep(LOOK_S)
+
+    async def _swapped(self, version: Version, previous: Version, differing: tuple[str, ...]) -> Applied:
+        began = self._now()
+        while True:
+            alive = self._alive()
+            late = tuple(r.id for r in alive if r.active != version.number)
+            seconds = self._now() - began
+            if not late or seconds > SWAP_S:
+                return Applied(version, previous, differing, len(alive), seconds, late)
+            await asyncio.sleep(LOOK_S)
+
+    def _withdrawn(self, number: int, why: str) -> Refused:
+        self._store.withdraw(self._run, number, why)
+        return Refused(why)
+
+    def _alive(self) -> list[Replica]:
+        return self._store.replicas(self._run, self._now() - ALIVE_S)
+
+    def _state(self) -> InForce:
+        found = self._store.in_force(self._run)
+        if found is None:
+            raise Refused("another symposium has taken over the data folder", stale=True)
+        return found

@@ -1,0 +1,111 @@
+"""What the admin side is made of: changes, the watch on the configuration's file, targets. One per system."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from router.admin.changes import ALIVE_S, Changes, Refused
+from router.config_file import read_text
+from router.snapshot import Snapshot
+from router.store import Store, Version
+
+log = logging.getLogger(__name__)
+FILE_LOOK_S = 0.5
+Fetch = Callable[[str], Awaitable[tuple[str, str] | None]]  # engine -> its metrics and their content type
+Targets = list[dict[str, object]]
+
+
+class Admin:
+    """`fetch`: an engine's metrics, None where it does not answer; `engines`: their names."""
+
+    def __init__(self, store: Store, run: str, now: Callable[[], float], fetch: Fetch, engines: Sequence[str]) -> None:
+        self.changes = Changes(store, run, now)
+        self._store, self._run, self._now, self._fetch, self._engines = store, run, now, fetch, engines
+
+    def versions(self) -> list[Version]:
+        return self._store.versions()
+
+    def status(self) -> dict[str, object]:
+        version, state = self.changes.in_force(), self._store.in_force(self._run)
+        replicas = self._store.replicas(self._run, self._now() - ALIVE_S)
+        return {
+            "version": version.number,
+            "config": version.config,
+            "origin": version.origin,
+            "path": version.path,
+            "rejections": state.rejections if state else 0,
+            "rejection": state.rejection if state else None,
+            "engines": list(self._engines),
+            "replicas": [{"id": r.id, "metrics": r.address, "version": r.active} for r in replicas],
+        }
+
+    def targets(self, host: str) -> Targets:
+        """Prometheus' HTTP service discovery: each router replica, and each engine through this side.
+
+        Args:
+            host: host:port under which this side was asked.
+        """
+        replicas = self._store.replicas(self._run, self._now() - ALIVE_S)
+        routers: Targets = [
+            {"targets": [r.address], "labels": {"job": "symposium-router", "replica": r.id}} for r in replicas
+        ]
+        return routers + [
+            {
+                "targets": [host],
+                "labels": {
+                    "job": "symposium-engine",
+                    "engine": name,
+                    "__metrics_path__": f"/admin/v1/engines/{name}/metrics",
+                },
+            }
+            for name in self._engines
+        ]
+
+    async def engine_metrics(self, engine: str) -> tuple[str, str] | None:
+        return await self._fetch(engine) if engine in self._engines else None
+
+    async def watch_file(self) -> None:
+        """Applies the configuration's file, and what it includes, whenever one of them changes; until cancelled.
+
+        Its text is compared, not its time: editors and config maps put another file in its place.
+        """
+        begun = self.changes.in_force()
+        path, seen = Path(begun.path), dict(begun.files)
+        while True:
+            await asyncio.sleep(FILE_LOOK_S)
+            with suppress(OSError, ValueError):  # being written just now
+                found = {name: await asyncio.to_thread(read_text, Path(name)) for name in seen}
+                if found != seen:
+                    seen = await self._apply_file(path, found)
+
+    async def _apply_file(self, path: Path, found: dict[str, str]) -> dict[str, str]:
+        """What was read of it, to be compared with the next time."""
+        given = Snapshot.of(path)
+        try:
+            done = await self.changes.apply(given, "file")
+            log.info("version %d is in force, from %s", done.version.number, path)
+        except Refused as refused:
+            said = "; ".join(refused.problems or refused.restart) or "see the status"
+            log.error("%s is not taken: %s: %s", path, refused.why, said)
+        except sqlite3.Error:
+            log.exception("%s could not be applied", path)
+        return found | given.files
+
+
+@asynccontextmanager
+async def open_admin(
+    store: Store, run: str, now: Callable[[], float], fetch: Fetch, engines: Sequence[str]
+) -> AsyncIterator[Admin]:
+    """Running, and watching the file of the configuration that the run began with."""
+    admin = Admin(store, run, now, fetch, engines)
+    task = asyncio.create_task(admin.watch_file())
+    try:
+        yield admin
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

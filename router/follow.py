@@ -1,0 +1,140 @@
+"""Keeps one router replica on the configuration that is in force for all of them. Async shell around `store`.
+
+A version that is proposed is prepared beside the one in force, and said to be ready; what comes into force is swapped
+in at once. All replicas look several times a second, so they swap together; one whose event loop stood still looks
+before it takes another request. What cannot be read, prepared or reached leaves the edition in force as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from router.config import Config
+from router.edition import Edition
+from router.service import Service
+from router.snapshot import Snapshot
+from router.store import InForce, Replica, Store, Version
+
+log = logging.getLogger(__name__)
+POLL_S = 0.1
+BEAT_S = 0.5
+FRESH_S = 1.0  # what was read longer ago is read again before a request is taken
+CATCH_UP_S = 0.5  # so long a request waits for that
+
+
+class Follower:
+    """Of one replica and one run of the system."""
+
+    def __init__(
+        self, store: Store, run: str, service: Service, active: int, address: str, now: Callable[[], float]
+    ) -> None:
+        """Args:
+        active: number of the version that the service was opened with.
+        address: host:port of the replica's own metrics.
+        now: unix seconds.
+        """
+        self._store, self._run, self._service, self._now = store, run, service, now
+        self._me = Replica(uuid.uuid4().hex[:12], address, 0.0, active)
+        self._prepared: tuple[int, Edition | None] = (active, None)
+        self._preparing: asyncio.Task[None] | None = None
+        self._looked = service.clock()
+        self._turn = asyncio.Lock()
+        self._rejections: int | None = None
+
+    async def follow(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            with suppress(sqlite3.Error):  # said by its age: `symposium status` shows when a replica was last seen
+                await self._look()
+            await asyncio.sleep(POLL_S)
+
+    async def up_to_date(self) -> None:
+        """Before a request is taken: looks again where that was too long ago."""
+        if self._service.clock() - self._looked > FRESH_S:
+            with suppress(sqlite3.Error, TimeoutError):
+                async with asyncio.timeout(CATCH_UP_S):
+                    await self._look()
+
+    async def leave(self) -> None:
+        if self._preparing:
+            self._preparing.cancel()
+        with suppress(sqlite3.Error):
+            await asyncio.to_thread(self._store.leave, self._run, self._me.id)
+
+    async def _look(self) -> None:
+        async with self._turn:
+            found = await asyncio.to_thread(self._store.in_force, self._run)
+            if found is None:  # another run has begun with this data folder: this one is on its way down
+                return
+            if found.active != self._me.active:
+                await self._swap(found.active)
+            if found.candidate not in (None, self._prepared[0]) and self._preparing is None:
+                self._preparing = asyncio.create_task(self._prepare(found.candidate))
+            self._hear(found)
+            self._looked = self._service.clock()
+            if self._now() - self._me.seen >= BEAT_S:
+                await self._beat()
+
+    async def _swap(self, number: int) -> None:
+        if self._preparing is not None:
+            await self._preparing
+        if self._prepared[0] != number:
+            await self._prepare(number)
+        edition = self._prepared[1]
+        if edition is not None:
+            self._service.swap(edition)
+            self._me = Replica(self._me.id, self._me.address, 0.0, number, number)
+            log.info("configuration %s is in force", edition.version)
+
+    async def _prepare(self, number: int) -> None:
+        edition, problem = None, None
+        try:
+            version = await asyncio.to_thread(self._store.version, number)
+            edition = await self._service.prepare(await asyncio.to_thread(config_of, version))
+            if version and edition.version != version.config:
+                edition, problem = None, "its files have changed since it was checked"
+        except (ValueError, OSError) as error:
+            problem = str(error)
+        self._prepared, self._preparing = (number, edition), None
+        self._me = Replica(self._me.id, self._me.address, 0.0, self._me.active, number, problem)
+        await self._beat()
+
+    async def _beat(self) -> None:
+        me = self._me
+        self._me = Replica(me.id, me.address, self._now(), me.active, me.prepared, me.problem)
+        await asyncio.to_thread(self._store.beat, self._run, self._me)
+
+    def _hear(self, found: InForce) -> None:
+        """Of configurations that were refused while this replica ran."""
+        if self._rejections is not None and found.rejections > self._rejections:
+            self._service.telemetry.config_rejected(found.rejections - self._rejections)
+        self._rejections = found.rejections
+
+
+@asynccontextmanager
+async def following(
+    store: Store, run: str, service: Service, active: int, address: str, now: Callable[[], float]
+) -> AsyncIterator[Follower]:
+    """A replica that is on what is in force when the block begins, and stays so."""
+    follower = Follower(store, run, service, active, address, now)
+    await follower._look()
+    task = asyncio.create_task(follower.follow())
+    try:
+        yield follower
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await follower.leave()
+
+
+def config_of(version: Version | None) -> Config:
+    """Raises ValueError where it is not kept any more, or cannot be read."""
+    if version is None:
+        raise ValueError("the version is not kept any more")
+    return Snapshot.of(Path(version.path), version.files).load()
