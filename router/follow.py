@@ -126,6 +126,7 @@ async def following(
     await follower._look()
     task = asyncio.create_task(follower.follow())
     try:
+        service.up_to_date = follower.up_to_date
         yield follower
     finally:
         task.cancel()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from contextlib import asynccontextmanager
 from weakref import WeakSet
 
@@ -47,7 +47,7 @@ class Service:
     ) -> None:
         config = knowledge.config
         self.clock = clock
-        self.telemetry = Telemetry(*_names(knowledge), clock=clock)
+        self.telemetry = Telemetry(*_names(knowledge))
         self.sinks: list[Emit] = [self.telemetry.emit]
         self._client, self._embed, self._at = client, embed, at
         settings = config.routing.embedder
@@ -61,6 +61,12 @@ class Service:
         self._sessions = Sessions(MAX_SESSIONS, SESSION_TTL_S)
         self._dispatchers: WeakSet[Dispatcher] = WeakSet()  # requests under way hold on to theirs
         self.edition = self._edition(knowledge)
+        self.up_to_date: Callable[[], Awaitable[None]] = _always
+
+    async def admitted(self) -> Edition:
+        """The edition that a request begins with."""
+        await self.up_to_date()
+        return self.edition
 
     @property
     def ready(self) -> bool:
@@ -147,6 +153,10 @@ def at(hosted_url: str, token: str) -> At:
         token: the internal token that our engines ask for.
     """
     return lambda config: {name: _endpoint(config, name, hosted_url, token) for name in config.experts}
+
+
+async def _always() -> None:
+    """Nobody changes the configuration of a router on its own."""
 
 
 def _endpoint(config: Config, name: str, hosted_url: str, token: str) -> Endpoint:

@@ -19,17 +19,19 @@ from starlette.types import Message, Receive, Scope, Send
 from experts.errors import ExpertError
 from router.admission import admit
 from router.api.auth import authenticate
-from router.api.http import ClientGone, header, read_body, send_error, send_json, start, while_connected
+from router.api.http import ClientGone, header, header_values, read_body, send_error, send_json, start, while_connected
 from router.api.narrate import Narrator, progress
 from router.api.sse import DONE, Head, completion, event, last_chunk, relayed, told, whole_as_chunks
-from router.config import RequestLimits
+from router.config import RequestLimits, Tracing
 from router.edition import Edition
-from router.errors import ExpertsFailed, SymposiumError
+from router.errors import ExpertsFailed, ShuttingDown, SymposiumError
 from router.events import Finished, Outcome
 from router.explain import decision_json, outcome_json, spent_json
+from router.logs import REQUEST_ID
 from router.records import Decision, JsonObject, Query, Ticket
 from router.response import Response
 from router.service import Service
+from router.trace_context import Trace, begun
 
 log = logging.getLogger(__name__)
 Parse = Callable[[bytes, str, RequestLimits, str | None], Query]
@@ -60,6 +62,7 @@ class _Ending:
     first_byte_s: float | None = None
     decision: Decision | None = None
     response: Response | None = None
+    trace: Trace | None = None
 
     @property
     def started(self) -> bool:
@@ -85,6 +88,8 @@ class _Ending:
             self.first_byte_s,
             self.decision,
             self.response,
+            self.trace.trace_id if self.trace and self.trace.recorded else None,
+            self.trace,
         )
 
 
@@ -95,8 +100,10 @@ class Completions:
         self._service, self._parse, self._held = service, parse, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service, edition = self._service, self._service.edition  # kept to the end, whatever is in force by then
+        service = self._service
         ending = _Ending(f"req_{uuid.uuid4().hex}", service.clock())
+        ending.trace = _trace(scope, ending.request_id, edition.config.tracing)
+        REQUEST_ID.set(ending.request_id)  # of this task and those it starts: a request is a task of its own
 
         async def tracked(message: Message) -> None:
             if not ending.started:
@@ -108,13 +115,16 @@ class Completions:
                 raise ClientGone from error
 
         try:
+            edition = await service.admitted()  # kept to the end, whatever is in force by then
             ending.principal = authenticate(header(scope, "authorization"), edition.config.server.api_keys)
+            self._held.check_open()
             limits = edition.config.server.limits
             ticket = admit(ending.principal, self._held.count, limits.max_in_flight, ending.began)
             with self._held:
                 raw = await _body_in_time(receive, limits.max_body_bytes)
                 ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
                 query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
+                query = replace(query, trace=ending.trace)
                 await while_connected(receive, self._serve(edition, query, ticket, tracked, ending))
         except ClientGone:
             ending.cancelled()
@@ -130,7 +140,9 @@ class Completions:
             finished = ending.finished(service.clock())
             service.emit(finished)
             if finished.outcome == "cancelled":
-                log.info("%s was cancelled by its client after %.3f s", finished.request_id, finished.seconds)
+                log.info("cancelled by the client", extra=_fields(finished))
+            elif finished.outcome == "failed":
+                log.warning("failed", extra=_fields(finished))
 
     async def _serve(self, edition: Edition, query: Query, ticket: Ticket, send: Send, ending: _Ending) -> None:
         ending.decision = decision = await edition.pipeline.decide(query, ticket)
@@ -201,7 +213,12 @@ class Held:
     """How many requests this replica holds, as a context manager around each."""
 
     def __init__(self, show: Callable[[int], None]) -> None:
-        self.count, self._show = 0, show
+        self.count, self._show, self.closed = 0, show, False
+
+    def check_open(self) -> None:
+        """Raises ShuttingDown once `closed` is set: those that are held may finish, new ones go elsewhere."""
+        if self.closed:
+            raise ShuttingDown("The router is shutting down; try again shortly.", code="shutting_down")
 
     def __enter__(self) -> None:
         self._change(+1)
@@ -212,6 +229,22 @@ class Held:
     def _change(self, by: int) -> None:
         self.count += by
         self._show(self.count)
+
+
+def _trace(scope: Scope, request_id: str, settings: Tracing) -> Trace | None:
+    parents, states = header_values(scope, "traceparent"), header_values(scope, "tracestate")
+    return begun(request_id, parents, states, ours=settings.endpoint is not None, sample=settings.sample)
+
+
+def _fields(finished: Finished) -> JsonObject:
+    """What a line in the log says of a request: how it went, and nothing of what was asked."""
+    return {
+        "status": finished.status,
+        "code": finished.code,
+        "policy": finished.policy,
+        "seconds": round(finished.seconds, 3),
+        "trace_id": finished.trace_id,
+    }
 
 
 async def _body_in_time(receive: Receive, max_bytes: int) -> bytes:
@@ -237,6 +270,8 @@ def _headers(decision: Decision, response: Response | None) -> dict[str, str]:
         "x-symposium-plan": f"{plan.aggregator};reason={plan.reason};asked={','.join(plan.experts)}",
         "x-symposium-overhead-ms": f"{decision.overhead_s * 1000:.2f}",
     }
+    if decision.query.trace is not None:
+        headers["x-symposium-trace-id"] = decision.query.trace.trace_id
     if response is not None:
         headers["x-symposium-experts"] = ",".join(response.answered)
         if response.missing:
