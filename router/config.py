@@ -11,13 +11,14 @@ from pydantic import Field, model_validator
 
 from experts.spec import Engine, Expert, Name, Spec
 from router.config_checks import reference_problems
+from router.config_observability import Tracing
 from router.config_policies import BLIND, MAX_EXPERTS, Breakers, Convening, Policy, Recruitment
 from router.config_routing import Assigning, Embedder, Keywords, Routing
 
 AUTO = "auto"
 __all__ = [
     "AUTO", "BLIND", "MAX_EXPERTS", "ApiKey", "Assigning", "Breakers", "Config", "Convening", "Embedder", "Keywords",
-    "Policy", "Recruitment", "RequestLimits", "Routing", "Server",
+    "Policy", "Recruitment", "RequestLimits", "Routing", "Server", "Tracing",
 ]  # fmt: skip
 
 
@@ -39,13 +40,17 @@ class ApiKey(Spec):
 
 
 class Server(Spec):
-    """The public side. Without `api_keys` everybody who reaches the port may ask."""
+    """The public side. Without `api_keys` everybody who reaches the port may ask.
+
+    `drain_s`: how long requests under way may go on when the system is told to stop.
+    """
 
     host: str = "127.0.0.1"
     api_keys: tuple[ApiKey, ...] = ()
     limits: RequestLimits = RequestLimits()
     public_metrics: bool = True
     router_replicas: int = Field(default=1, ge=1)
+    drain_s: float = Field(default=10.0, ge=0)
 
 
 class Config(Spec):
@@ -58,6 +63,7 @@ class Config(Spec):
     experts: dict[Name, Expert] = Field(min_length=1)
     routing: Routing
     convening: Convening = Convening()
+    tracing: Tracing = Tracing()
     policies: dict[Name, Policy] = Field(default_factory=lambda: {AUTO: Policy()})
 
     @property

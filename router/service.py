@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from experts.client import Endpoint, ExpertClient, open_session
@@ -26,9 +27,13 @@ from router.knowledge import Knowledge
 from router.legs import Legs
 from router.pace import Paces
 from router.pipeline import Pipeline
+from router.records import Usage
 from router.sessions import Sessions
 from router.telemetry import Telemetry
 from router.watch import Watch
+
+if TYPE_CHECKING:
+    from router.tracing import SpanSink
 
 At = Callable[[Config], Mapping[str, Endpoint]]
 DRAIN_S = 5.0
@@ -183,11 +188,30 @@ async def open_service(config: Config, experts_at: At, embedder: Embedder | None
     check_dimensions(knowledge, embed)
     async with open_session() as session:
         service = Service(knowledge, ExpertClient(session), embed, experts_at, time.monotonic)
+        spans = _spans(service)
         service.watch.start()
         try:
             yield service
         finally:
             await service.close()
+            if spans is not None:
+                await asyncio.to_thread(spans.close)  # what was settled last, too
+
+
+def _spans(service: Service) -> SpanSink | None:
+    """Where the configuration names a collector, what happens becomes spans, too."""
+    settings = service.edition.config.tracing
+    if settings.endpoint is None:
+        return None
+    from router.tracing import SpanSink, open_exporter
+
+    def usd(expert: str, usage: Usage) -> float:
+        know = service.edition.knowledge  # an expert may have gone since its leg began
+        return know.usd(expert, usage) if expert in know.usd_per_token else 0.0
+
+    sink = SpanSink(open_exporter(settings.endpoint), settings, lambda: service.edition.config.experts, usd)
+    service.sinks.append(sink.emit)
+    return sink
 
 
 def check_dimensions(knowledge: Knowledge, embed: Embedder) -> None:

@@ -57,6 +57,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "ray": ("experts.host", "deploy"),
     "aiohttp": ("experts.client", "loadtest"),
     "prometheus_client": ("router.telemetry", "router.metrics", "loadtest"),
+    "opentelemetry": ("router.tracing",),
     "torch": ("experts.zoo", "router.embedders"),
     "sklearn": ("router.fit", "router.folds", "router.evaluation", "router.baselines"),  # all of them offline
     "router.api": ("router.api", "deploy"),

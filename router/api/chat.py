@@ -100,9 +100,9 @@ class Completions:
         self._service, self._parse, self._held = service, parse, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = self._service
-        ending = _Ending(f"req_{uuid.uuid4().hex}", service.clock())
-        ending.trace = _trace(scope, ending.request_id, edition.config.tracing)
+        service, ending = self._service, _Ending(f"req_{uuid.uuid4().hex}", self._service.clock())
+        edition = await service.admitted()  # kept to the end, whatever is in force by then
+        ending.trace = _trace(scope, ending.request_id, service.edition.config.tracing)
         REQUEST_ID.set(ending.request_id)  # of this task and those it starts: a request is a task of its own
 
         async def tracked(message: Message) -> None:
@@ -115,7 +115,6 @@ class Completions:
                 raise ClientGone from error
 
         try:
-            edition = await service.admitted()  # kept to the end, whatever is in force by then
             ending.principal = authenticate(header(scope, "authorization"), edition.config.server.api_keys)
             self._held.check_open()
             limits = edition.config.server.limits

@@ -24,6 +24,12 @@ def header(scope: Scope, name: str) -> str | None:
     return next((v.decode("latin-1") for k, v in scope["headers"] if k.lower() == wanted), None)
 
 
+def header_values(scope: Scope, name: str) -> list[str]:
+    """All values of a header, by lower-case name."""
+    wanted = name.encode()
+    return [v.decode("latin-1") for k, v in scope["headers"] if k.lower() == wanted]
+
+
 async def read_body(receive: Receive, max_bytes: int) -> bytes:
     """The whole body. Raises BodyTooLarge as soon as it is over, ClientGone when it never ends."""
     pieces: list[bytes] = []
