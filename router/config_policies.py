@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from experts.spec import Name, Spec
+from router.config_observability import Prompts
 from router.records import Aggregate
 
 Recruitment = Literal["predicted", "symbolic", "category", "assigned", "overall", "random"]
@@ -74,6 +75,7 @@ class Policy(Spec):
     `usd_per_right`: what a right answer is worth; then prices count when experts are ordered as `predicted`, and the
     next wave must be worth its price besides. `target_usd_per_query`: moves that worth so that queries cost so much on
     the mean (`router/pace.py`). `votes`: weighed by predicted correctness, or all equal (a majority, ties by trust).
+    `prompts`: what the decision log keeps of what is asked and answered: a keyed hash, or the redacted text.
     """
 
     experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
@@ -92,4 +94,5 @@ class Policy(Spec):
     recruit: Recruitment = "predicted"
     enough: float = Field(default=0.85, ge=0, le=1)
     min_share: float = Field(default=0.3, ge=0, le=1)
+    prompts: Prompts = "hash"
     description: str = ""
