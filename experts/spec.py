@@ -6,6 +6,7 @@ model of an engine, a LoRA adapter on it, or a model behind any OpenAI-compatibl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -27,10 +28,30 @@ RESERVED_ARGS = frozenset(
 EngineValue = str | int | float | bool | None | list[str | int | float] | dict[str, object]
 
 
+Wrong = tuple[tuple[str | int, ...], str]  # (path inside the record, what is wrong there and what to do about it)
+
+
+class Contradiction(ValueError):
+    """What a record's fields, each valid by itself, cannot say together. One line each."""
+
+    def __init__(self, found: list[Wrong]) -> None:
+        super().__init__("\n".join(": ".join(filter(None, [".".join(map(str, at)), why])) for at, why in found))
+
+
 class Spec(BaseModel):
     """Base of everything read from YAML: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def contradictions(self) -> Iterator[Wrong]:
+        """All of its own, those of the records inside left out."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if found := [*self.contradictions()]:
+            raise Contradiction(found)
+        return self
 
 
 class Price(Spec):
@@ -59,11 +80,9 @@ class Limits(Spec):
     total_s: float = Field(default=300.0, gt=0)
     max_response_bytes: int = Field(default=8_388_608, gt=0)
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def contradictions(self) -> Iterator[Wrong]:
         if self.first_byte_s > self.total_s:
-            raise ValueError("first_byte_s must not exceed total_s")
-        return self
+            yield (), "first_byte_s must not exceed total_s"
 
 
 class Autoscaling(Spec):
@@ -73,11 +92,9 @@ class Autoscaling(Spec):
     max_replicas: int = Field(ge=1)
     target_ongoing_requests: float = Field(default=32, gt=0)
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def contradictions(self) -> Iterator[Wrong]:
         if self.min_replicas > self.max_replicas:
-            raise ValueError("min_replicas must not exceed max_replicas")
-        return self
+            yield (), "min_replicas must not exceed max_replicas"
 
 
 class Engine(Spec):
@@ -95,20 +112,18 @@ class Engine(Spec):
     cpus: float = Field(default=1.0, ge=0)
     replicas: int = Field(default=1, ge=1)
     autoscaling: Autoscaling | None = None
-    args: dict[str, EngineValue] = Field(default_factory=dict)
-    env: dict[str, str] = Field(default_factory=dict)
+    args: dict[str, EngineValue] = Field(default_factory=dict, repr=False)  # may hold secrets, as env does
+    env: dict[str, str] = Field(default_factory=dict, repr=False)
     max_ongoing_requests: int = Field(default=1024, ge=1)
     start_timeout_s: float = Field(default=1800.0, gt=0)
 
-    @model_validator(mode="after")
-    def _gpus_fit(self) -> Self:
+    def contradictions(self) -> Iterator[Wrong]:
         if self.accelerator == "gpu" and self.gpus <= 0:
-            raise ValueError("accelerator: gpu needs gpus > 0 (a fraction, or the tensor-parallel size)")
+            yield (), "accelerator: gpu needs gpus > 0 (a fraction, or the tensor-parallel size)"
         if self.gpus > 1 and self.gpus != int(self.gpus):
-            raise ValueError("gpus over 1 must be a whole number")
+            yield (), "gpus over 1 must be a whole number"
         if self.accelerator == "cpu" and self.gpus:
-            raise ValueError("accelerator: cpu takes no gpus")
-        return self
+            yield (), "accelerator: cpu takes no gpus"
 
     @field_validator("args")
     @classmethod
@@ -136,7 +151,7 @@ class Expert(Spec):
     part: Literal["answers", "keywords", "aggregator"] = "answers"
     engine: str | None = None
     lora: str | None = None
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$", repr=False)
     model: str | None = None
     api_key_env: str | None = None
     context_tokens: int = Field(gt=0)
@@ -148,14 +163,12 @@ class Expert(Spec):
     bytes_per_token: float = Field(default=3.0, gt=0)
     description: str = ""
 
-    @model_validator(mode="after")
-    def _one_home(self) -> Self:
+    def contradictions(self) -> Iterator[Wrong]:
         if (self.engine is None) == (self.base_url is None):
-            raise ValueError("give exactly one of engine (hosted here) and base_url (hosted elsewhere)")
+            yield (), "give exactly one of engine (hosted here) and base_url (hosted elsewhere)"
         if self.base_url is not None and self.model is None:
-            raise ValueError("an expert with base_url needs model: the name its server knows it by")
+            yield (), "an expert with base_url needs model: the name its server knows it by"
         if self.engine is not None and (self.model or self.api_key_env):
-            raise ValueError("model and api_key_env belong to experts with base_url")
+            yield (), "model and api_key_env belong to experts with base_url"
         if self.lora is not None and self.engine is None:
-            raise ValueError("lora needs engine: the base it is loaded on")
-        return self
+            yield (), "lora needs engine: the base it is loaded on"

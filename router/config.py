@@ -5,13 +5,14 @@ and nothing of files: `router/config_file.py` reads them.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, Self
+from collections.abc import Iterator
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from experts.spec import Engine, Expert, Name, Spec
+from experts.spec import Engine, Expert, Name, Spec, Wrong
 from router.config_checks import reference_problems
-from router.config_observability import Tracing
+from router.config_observability import Decisions, Tracing
 from router.config_policies import BLIND, MAX_EXPERTS, Breakers, Convening, Policy, Recruitment
 from router.config_routing import Assigning, Embedder, Keywords, Routing
 
@@ -64,6 +65,7 @@ class Config(Spec):
     routing: Routing
     convening: Convening = Convening()
     tracing: Tracing = Tracing()
+    decisions: Decisions = Decisions()
     policies: dict[Name, Policy] = Field(default_factory=lambda: {AUTO: Policy()})
 
     @property
@@ -99,11 +101,13 @@ class Config(Spec):
             return str(engine.args.get("tokenizer") or engine.model)
         return spec.tokenizer
 
-    @model_validator(mode="after")
-    def _references(self) -> Self:
-        problems = [*reference_problems(self)]
+    def contradictions(self) -> Iterator[Wrong]:
+        yield from reference_problems(self)
         if AUTO not in self.policies:
-            problems.append(f"policies: '{AUTO}' is missing; it is what clients ask for by default")
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+            yield ("policies",), f"'{AUTO}' is missing; it is what clients ask for by default"
+
+    def __repr__(self) -> str:
+        """By its version alone: values may have come from the environment, and nobody is to read them in a log."""
+        return f"Config({self.hash})"
+
+    __str__ = __repr__

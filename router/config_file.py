@@ -1,162 +1,139 @@
-"""A routing YAML file -> `Config`, or everything that is wrong with it at once.
+"""A routing YAML file, with what it includes -> `Config`, or everything that is wrong with it at once.
 
-A key that is not known, or written twice, is an error with its path and a suggestion; relative paths start at the
-file's own folder, and what they name must be there.
+Owns which values are paths: they start at the folder of the file that they are written in, and what they name must be
+there. `router/yaml_files.py` reads, `router/config_problems.py` checks; here both are put together.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
-
 from router.config import Config
+from router.config_problems import checked
+from router.yaml_env import hidden
+from router.yaml_files import Tree, read_text, read_tree
+from router.yaml_tree import Items, Node, Place, Problem, Table, YamlPath, place_of
 
-PATH_ARGS = ("tokenizer", "chat-template")  # engine arguments that may name a file or folder
-MERGE_TAG = "tag:yaml.org,2002:merge"  # "<<"
+__all__ = ["ConfigError", "Inspected", "Problem", "inspect_config", "load", "read_text"]
+
+MAX_PROBLEMS = 200
+# What may be a path, or the name of something on a hub: a path begins with a dot or a slash. It must be there.
+MODELS: tuple[YamlPath, ...] = (
+    ("engines", "*", "model"),
+    ("experts", "*", "lora"),
+    ("experts", "*", "tokenizer"),
+    ("routing", "embedder", "model"),
+)
+ARGUMENTS: tuple[YamlPath, ...] = (("engines", "*", "args", "tokenizer"), ("engines", "*", "args", "chat-template"))
+# What always is one, and may be made later.
+WRITTEN: tuple[YamlPath, ...] = (("data",), *(("routing", name) for name in ("fitted", "profiles", "learned")))
 
 
 class ConfigError(ValueError):
-    """All that is wrong with a file; `problems` has one line each."""
+    """All that is wrong with a configuration: `found`, and the same as `problems`, one line each."""
 
-    def __init__(self, path: Path, problems: list[str]) -> None:
-        super().__init__(f"{path}:\n" + "\n".join(f"  {p}" for p in problems))
-        self.path = path
-        self.problems = problems
+    def __init__(self, path: Path, found: list[Problem]) -> None:
+        super().__init__(f"{path}:\n" + "\n".join(f"  {problem}" for problem in found))
+        self.path, self.found = path, found
+        self.problems = [str(problem) for problem in found]
 
 
-def load(path: Path) -> Config:
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What a file says. `config` is None where anything is wrong."""
+
+    config: Config | None
+    problems: list[Problem]
+    tree: Tree
+
+    def place(self, path: YamlPath) -> Place:
+        """Where something is written, or the nearest that there is above it."""
+        return place_of(self.tree.root, path)
+
+
+def load(path: Path, read: Callable[[Path], str] = read_text) -> Config:
     """Reads and validates a YAML file.
+
+    Args:
+        read: an absolute path -> a file's text; raises OSError or ValueError.
 
     Raises:
         ConfigError: unreadable, not YAML, unknown or duplicate keys, wrong values, missing files.
     """
-    path = path.resolve()
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
-    except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # PyYAML lets bad scalars' own errors through
-        raise ConfigError(path, [str(error)]) from error
-    if not isinstance(raw, dict):
-        raise ConfigError(path, ["the file must hold a mapping; start with `version: 1`"])
-    try:
-        config = Config.model_validate(_absolute(raw, path.parent))
-        missing = [f"{where}: no such file: {p}" for where, p in _files(config) if not Path(p).exists()]
-    except ValidationError as error:
-        raise ConfigError(path, _problems(error)) from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(path, [f"a path cannot be one: {error}"]) from error
-    if missing:
-        raise ConfigError(path, missing)
-    return config
+    found = inspect_config(path, read)
+    if found.config is None:
+        raise ConfigError(path, found.problems)
+    return found.config
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys (YAML 1.2 does; PyYAML keeps the last one silently)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == MERGE_TAG:
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"keys must be text, not {key!r}", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is written twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Relative paths start at the file's own folder.
-
-    `model` of an engine and of the embedder, `lora`, `tokenizer` and the engine arguments that name files may also be
-    hub ids: only what starts with "." or "/" is a path there.
+def inspect_config(
+    path: Path, read: Callable[[Path], str] = read_text, environ: Mapping[str, str] = os.environ
+) -> Inspected:
+    """As `load`, but what is wrong is returned, in the order in which it is written. Messages show no value that came
+    from the environment.
     """
-
-    def mend(section: Any, keys: tuple[str, ...], always: bool = False) -> Any:
-        if not isinstance(section, dict):
-            return section
-        return {
-            key: str((base / value).resolve())
-            if key in keys and isinstance(value, str) and (always or value.startswith((".", "/")))
-            else value
-            for key, value in section.items()
-        }
-
-    mended = dict(raw) | {"data": str((base / str(raw.get("data", "data"))).resolve())}
-    for name, keys in (("engines", ("model",)), ("experts", ("lora", "tokenizer"))):
-        if isinstance(section := raw.get(name), dict):
-            mended[name] = {key: mend(value, keys) for key, value in section.items()}
-    if isinstance(mended.get("engines"), dict):
-        mended["engines"] = {
-            name: engine | {"args": mend(engine["args"], PATH_ARGS)}
-            if isinstance(engine, dict) and "args" in engine
-            else engine
-            for name, engine in mended["engines"].items()
-        }
-    if isinstance(routing := mend(raw.get("routing"), ("fitted", "profiles", "learned"), always=True), dict):
-        mended["routing"] = routing
-        if "embedder" in routing:
-            routing["embedder"] = mend(routing["embedder"], ("model",))
-    return mended
+    tree = read_tree(path, environ, read)
+    config, problems = None, list(tree.problems)
+    if tree.whole:
+        values = _Values(tree)
+        raw = values.of(tree.root, ())
+        raw.setdefault("data", str(path.resolve().parent / "data"))
+        config, wrong = checked(raw)
+        problems += values.problems
+        known = [problem.path for problem in problems if problem.path]
+        problems += [
+            Problem(place_of(tree.root, at), at, why)
+            for at, why in wrong
+            if not any(at[: len(above)] == above for above in known)  # said once is enough
+        ]
+    told = [Problem(p.place, p.path, hidden(p.message, tree.variables)) for p in problems]
+    told.sort(key=lambda p: (p.place.source.shown, p.place.line, p.place.column))
+    return Inspected(None if told else config, _bounded(told), tree)
 
 
-def _files(config: Config) -> Iterator[tuple[str, str]]:
-    """(path in the YAML, file) of everything local that must be there. Fitted files are made later."""
-    for name, engine in config.engines.items():
-        if engine.model.startswith("/"):
-            yield f"engines.{name}.model", engine.model
-    for name, expert in config.experts.items():
-        for key in ("lora", "tokenizer"):
-            value: str | None = getattr(expert, key)
-            if value is not None and value.startswith("/"):
-                yield f"experts.{name}.{key}", value
-    if config.routing.embedder.model.startswith("/"):
-        yield "routing.embedder.model", config.routing.embedder.model
+def _bounded(problems: list[Problem]) -> list[Problem]:
+    if (more := len(problems) - MAX_PROBLEMS) <= 0:
+        return problems
+    return [*problems[:MAX_PROBLEMS], Problem(problems[MAX_PROBLEMS].place, (), f"and {more} problems more")]
 
 
-def _problems(error: ValidationError) -> list[str]:
-    lines: list[str] = []
-    for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = _unknown_key(item["loc"])
-        lines += [f"{where}: {line}" if where else line for line in message.splitlines()]
-    return lines
+class _Values:
+    """A tree's plain values, with absolute paths; notes the files that are not there."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.problems: list[Problem] = []
+        self._wrong = {problem.path for problem in tree.problems}
+
+    def of(self, node: Node, at: YamlPath) -> Any:
+        if isinstance(node, Table):
+            return {key: self.of(inner, (*at, key)) for key, inner in node.items.items()}
+        if isinstance(node, Items):
+            return [self.of(inner, (*at, index)) for index, inner in enumerate(node.items)]
+        if not isinstance(node.value, str) or at in self._wrong:
+            return node.value
+        always, model = _is_one_of(at, WRITTEN), _is_one_of(at, MODELS)
+        if always or ((model or _is_one_of(at, ARGUMENTS)) and node.value.startswith((".", "/"))):
+            return self._absolute(node.value, node.place, at, must_be_there=model)
+        return node.value
+
+    def _absolute(self, value: str, place: Place, at: YamlPath, *, must_be_there: bool) -> str:
+        try:
+            path = (place.source.folder / value).resolve()
+            if must_be_there and not path.exists():
+                self.problems.append(Problem(place, at, f"no such file: {path}"))
+        except (OSError, ValueError) as error:  # a NUL, or a name that is too long
+            self.problems.append(Problem(place, at, f"a path cannot be one: {_reason(error)}"))
+            return value
+        return str(path)
 
 
-def _unknown_key(location: tuple[int | str, ...]) -> str:
-    close = difflib.get_close_matches(str(location[-1]), sorted(_known_keys()), n=1)
-    return "unknown key" + (f"; did you mean '{close[0]}'?" if close else "")
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _known_keys() -> set[str]:
-    keys: set[str] = set()
-    pending: list[type[BaseModel]] = [Config]
-    while pending:
-        for name, field in pending.pop().model_fields.items():
-            keys.add(name)
-            pending += _models_in(field.annotation)
-    return keys
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from _models_in(inner)
+def _is_one_of(at: YamlPath, patterns: tuple[YamlPath, ...]) -> bool:
+    return any(len(at) == len(p) and all(w in ("*", step) for w, step in zip(p, at, strict=True)) for p in patterns)

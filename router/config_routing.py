@@ -5,11 +5,11 @@ A part of `router/config.py`, which is where everybody else takes it from.
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Iterator
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from experts.spec import Name, Spec
+from experts.spec import Name, Spec, Wrong
 
 
 class Embedder(Spec):
@@ -39,11 +39,9 @@ class Keywords(Spec):
     max_question_chars: int = Field(default=2000, ge=1)
     timeout_s: float = Field(default=2.0, gt=0)
 
-    @model_validator(mode="after")
-    def _reachable(self) -> Self:
+    def contradictions(self) -> Iterator[Wrong]:
         if self.min_repeats > self.samples:
-            raise ValueError("min_repeats must not exceed samples")
-        return self
+            yield (), "min_repeats must not exceed samples"
 
 
 class Assigning(Spec):

@@ -24,11 +24,11 @@ experts:
 
 
 def problems(folder: Path, text: str) -> list[str]:
-    """All that is wrong with this text."""
+    """All that is wrong with this text, without the places."""
     with pytest.raises(ConfigError) as caught:
         load(yaml_file(folder, text))
     assert all(problem in str(caught.value) for problem in caught.value.problems)
-    return caught.value.problems
+    return [str(problem).removeprefix(f"{problem.place}: ") for problem in caught.value.found]
 
 
 @pytest.mark.parametrize("name", ["configs/one-gpu.yaml", "configs/remote.yaml", "loadtest/liveness.yaml"])
@@ -75,10 +75,11 @@ def test_an_engines_adapters_and_its_experts_tokenizers(tmp_path: Path) -> None:
     [
         (YAML + "polices: {}\n", "polices: unknown key; did you mean 'policies'?"),
         (YAML.replace("price:", "prise:", 1), "experts.ada.prise: unknown key; did you mean 'price'?"),
-        (YAML + "zzzzz: 1\n", "zzzzz: unknown key"),
+        (YAML + "zzzzz: 1\n", "zzzzz: unknown key; known here: " + ", ".join(sorted(Config.model_fields))),
         (
             YAML.replace("    price: {input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0}\n", "", 1),
-            "experts.ada.price: Field required",
+            "experts.ada.price: missing: an owned GPU is not free; give input_usd_per_mtok and output_usd_per_mtok "
+            "(US dollars per million tokens)",
         ),
         (
             YAML.replace("general_expert: ada", "general_expert: adda"),
@@ -86,7 +87,7 @@ def test_an_engines_adapters_and_its_experts_tokenizers(tmp_path: Path) -> None:
         ),
         (
             YAML + "policies: {auto: {experts: [zoe]}}\n",
-            "policies.auto.experts: unknown 'zoe'; known: ada, bob",
+            "policies.auto.experts.0: unknown 'zoe'; known: ada, bob",
         ),
         (
             YAML + "policies: {auto: {}, ada: {}}\n",
@@ -106,7 +107,7 @@ def test_an_engines_adapters_and_its_experts_tokenizers(tmp_path: Path) -> None:
         ),
         (
             HOSTED.replace("lora: org/poet, ", ""),
-            "experts.poet: 'base' already is the base model of gpu0",
+            "experts.poet: 'base' already is the base model of gpu0; give it a lora",
         ),
         (
             YAML + "engines: {idle: {model: org/m, accelerator: cpu}}\n",
@@ -142,11 +143,11 @@ def test_an_engines_adapters_and_its_experts_tokenizers(tmp_path: Path) -> None:
         ),
         (
             YAML + "  assignment: {forced: {math: adda}}\n",
-            "routing.assignment.forced: unknown 'adda'; did you mean 'ada'?",
+            "routing.assignment.forced.math: unknown 'adda'; did you mean 'ada'?",
         ),
         (
             YAML + "  assignment: {forbidden: {math: [ada, bobb]}}\n",
-            "routing.assignment.forbidden: unknown 'bobb'; did you mean 'bob'?",
+            "routing.assignment.forbidden.math.1: unknown 'bobb'; did you mean 'bob'?",
         ),
         (
             YAML.replace("model: ada-1", "model: ada-1\n    parameters_b: 7") + "  assignment: {resident_b: 8}\n",
@@ -173,27 +174,25 @@ def test_what_is_wrong_is_said_with_its_path_and_a_remedy(tmp_path: Path, text: 
         ("1: x\n", "keys must be text"),
         ("on: x\n", "keys must be text"),
         ("a: [\n", "expected the node content"),
-        ("a: !!python/name:os.system x\n", "could not determine a constructor"),
+        ("a: !!python/name:os.system x\n", "the tag tag:yaml.org,2002:python/name:os.system is refused"),
         ("a: \x00\n", "special characters are not allowed"),
     ],
 )
 def test_yaml_that_would_be_misread_is_refused(tmp_path: Path, addition: str, words: str) -> None:
-    """Duplicate keys, keys that are no text, broken YAML and Python tags: one problem that says where."""
-    (problem,) = problems(tmp_path, YAML + addition)
-    assert words in problem
+    """Duplicate keys, keys that are no text, broken YAML and tags: a problem that says where."""
+    assert any(words in problem for problem in problems(tmp_path, YAML + addition))
 
 
 @pytest.mark.parametrize(
     "addition",
     [
-        "server: {host: 2020-99-99}\n",
         "server: {host: !!int x}\n",
         "server: {limits: {max_n: " + "1" * 5000 + "}}\n",
         "server: {host: " + "[" * 3000 + "]" * 3000 + "}\n",
     ],
 )
 def test_values_that_yaml_cannot_build_are_refused(tmp_path: Path, addition: str) -> None:
-    """A date without its month, a number of 5000 digits, bottomless nesting: a problem, not a traceback."""
+    """A number that is none, one of 5000 digits, bottomless nesting: a problem, not a traceback."""
     assert problems(tmp_path, YAML + addition)
 
 
@@ -301,7 +300,7 @@ def test_a_relative_embedder_starts_at_the_file_s_folder_and_must_be_there(tmp_p
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("model: bob-1", "model: bob-1\n    part: keywords", "policies.auto.experts: 'bob' is of part 'keywords'"),
+        ("model: bob-1", "model: bob-1\n    part: keywords", "policies.auto.experts.1: 'bob' is of part 'keywords'"),
         ("model: ada-1", "model: ada-1\n    part: aggregator", "routing.general_expert: 'ada' is of part 'aggregator'"),
         ("routing:\n", "routing:\n  keywords: {expert: bob}\n", "routing.keywords.expert: 'bob' is of part 'answers'"),
         ("routing:\n", "routing:\n  keywords: {expert: bop}\n", "unknown 'bop'; did you mean 'bob'"),
