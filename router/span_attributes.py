@@ -17,6 +17,8 @@ from router.records import Decision, JsonObject, Kind, Query, Usage
 from router.response import Response
 
 Attributes = dict[str, str | bool | int | float | Sequence[str]]
+MAX_NUMBER = 2**63  # what a client sends may be larger, and would spoil everything that is sent along with it
+MAX_REASON_CHARS = 64
 OPERATIONS: Mapping[Kind, str] = {"chat": "chat", "completion": "text_completion"}
 # Sampling parameters as the conventions call them, with the type they must have to be told.
 _PARAMETERS: Mapping[str, tuple[str, tuple[type, ...]]] = {
@@ -130,7 +132,8 @@ def leg_attributes(ended: LegEnded, expert: Expert | None, usage: Usage | None, 
 
 def _answered(response: Response, usd: Callable[[str, Usage], float]) -> Attributes:
     answer, usage = response.live or response.answer, response.usage
-    reasons = [c["finish_reason"] for c in (response.answer.choices if response.answer else ()) if _reason(c)]
+    choices = response.answer.choices if response.answer else ()
+    reasons = [reason for choice in choices if (reason := _finish_reason(choice))]
     return _known(
         {
             "gen_ai.response.model": answer.expert if answer else None,
@@ -143,15 +146,19 @@ def _answered(response: Response, usd: Callable[[str, Usage], float]) -> Attribu
     )
 
 
-def _reason(choice: JsonObject) -> bool:
-    return isinstance(choice.get("finish_reason"), str)
+def _finish_reason(choice: JsonObject) -> str:
+    """As the expert said it, in a form that can be sent on."""
+    said = choice.get("finish_reason")
+    return said[:MAX_REASON_CHARS].encode("utf-8", "replace").decode() if isinstance(said, str) else ""
 
 
 def _parameters(query: Query) -> Attributes:
     return {
         name: query.body[key]
         for key, (name, types) in _PARAMETERS.items()
-        if isinstance(query.body.get(key), types) and not isinstance(query.body[key], bool)
+        if isinstance(query.body.get(key), types)
+        and not isinstance(query.body[key], bool)
+        and abs(query.body[key]) < MAX_NUMBER
     }
 
 

@@ -1,0 +1,164 @@
+"""The sink that makes spans of events: what it takes, what it drops, and that nothing stops it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+
+from experts.spec import Expert, Price
+from router import tracing
+from router.config_observability import Tracing
+from router.events import Finished, LegEnded, LegSettled
+from router.records import Answer, Decision, JsonObject, Plan, Query, Reply, Ticket, Usage
+from router.response import Response
+from router.span_attributes import leg_attributes, request_attributes
+from router.trace_context import Trace, begun
+from router.tracing import SpanSink
+from tests.unit.make import query
+
+HOSTED = Expert(
+    engine="base", lora="adapter", context_tokens=512, price=Price(input_usd_per_mtok=1, output_usd_per_mtok=1)
+)
+USED = Usage(5, 7)
+
+
+def traced(request_id: str = "req_1", **settings: Any) -> Trace:
+    found = begun(request_id, [], [], ours=True, sample=1.0, **settings)
+    assert found is not None
+    return found
+
+
+def sink(exporter: InMemorySpanExporter) -> SpanSink:
+    return SpanSink(
+        exporter,
+        Tracing(endpoint="http://nowhere"),
+        lambda: {"math": HOSTED},
+        lambda _, usage: usage.prompt_tokens / 1e6,
+    )
+
+
+def leg(trace: Trace | None, leg_id: str = "req_1-0", outcome: str = "answered", expert: str = "math") -> LegEnded:
+    return LegEnded(expert, leg_id, outcome, 0.5, 0.1, 100.0, trace=trace)
+
+
+def spans(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
+    return {span.name: span for span in exporter.get_finished_spans()}
+
+
+def test_a_leg_waits_for_what_it_used() -> None:
+    """The span of a leg is made when it is settled: also an aborted one says what it really used."""
+    exporter, trace = InMemorySpanExporter(), traced()
+    made = sink(exporter)
+    made.emit(leg(trace, outcome="cut"))
+    made.emit(LegSettled("math", "req_1-0", USED))
+    made.close()
+    span = spans(exporter)["chat math"]
+    assert span.attributes is not None
+    assert span.attributes["gen_ai.usage.output_tokens"] == 7
+    assert span.attributes["gen_ai.provider.name"] == "vllm"
+    assert span.end_time is not None
+    assert span.start_time is not None
+    assert (span.end_time - span.start_time) / 1e9 == pytest.approx(0.5, abs=0.01)
+    assert span.context is not None
+    assert f"{span.context.span_id:016x}" == trace.child_id("req_1-0")
+    assert span.status.is_ok is True or span.status.is_unset
+
+
+def test_a_leg_that_is_never_settled_is_not_lost() -> None:
+    """At the end, legs that nobody has settled are told without tokens; an expert that is gone is no error."""
+    exporter = InMemorySpanExporter()
+    made = sink(exporter)
+    made.emit(leg(traced(), expert="gone", outcome="timeout"))
+    made.close()
+    span = spans(exporter)["chat gone"]
+    assert span.attributes is not None
+    assert "gen_ai.usage.output_tokens" not in span.attributes
+    assert span.attributes["error.type"] == "timeout"
+
+
+def test_what_is_not_recorded_is_not_taken() -> None:
+    """Requests without a trace, or with one that nobody samples, cost nothing and leave nothing."""
+    exporter = InMemorySpanExporter()
+    made = sink(exporter)
+    unsampled = begun("req_2", [], [], ours=True, sample=0.0)
+    for trace in (None, unsampled):
+        made.emit(leg(trace))
+        made.emit(LegSettled("math", "req_1-0", USED))
+        made.emit(Finished("auto", "answered", 200, 1.0, trace=trace))
+    made.close()
+    assert exporter.get_finished_spans() == ()
+
+
+def test_more_than_can_wait_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that is full never holds a request up."""
+    monkeypatch.setattr(tracing, "MAX_WAITING", 1)
+    monkeypatch.setattr(SpanSink, "_work", lambda _: None)  # nobody takes anything
+    made = SpanSink(InMemorySpanExporter(), Tracing(), dict, lambda *_: 0.0)
+    for _ in range(3):
+        made.emit(Finished("auto", "answered", 200, 1.0, trace=traced()))
+    assert made.dropped == 2
+
+
+def test_an_odd_request_does_not_end_tracing(caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be told as spans is logged, and the next request has its own."""
+    exporter = InMemorySpanExporter()
+    made = SpanSink(exporter, Tracing(), lambda: {"math": HOSTED}, lambda *_: 1 / 0)
+    made.emit(leg(traced()))
+    made.emit(LegSettled("math", "req_1-0", USED))
+    made.emit(Finished("", "refused", 401, 0.001, "req_2", code="no_key", trace=traced("req_2")))
+    made.close()
+    assert spans(exporter).keys() == {"request"}
+    assert "no spans" in caplog.text
+
+
+def decided(asked: Query) -> Decision:
+    plan = Plan((("math",),), "vote", (), "sure")
+    return Decision(asked, Ticket("anna", 1.0), "v1", "auto", plan)
+
+
+def test_names_are_those_of_the_conventions() -> None:
+    """Every gen_ai attribute that we write is one that the published conventions know."""
+    known = {value for name, value in vars(gen_ai_attributes).items() if name.startswith("GEN_AI_")}
+    asked = query(body={"messages": [{"role": "user", "content": "?"}], "max_tokens": 5, "temperature": 0.5, "n": 2})
+    response = Response(decided(asked), lambda *_: None)
+    choice: JsonObject = {"message": {"role": "assistant", "content": "!"}, "finish_reason": "stop"}
+    response.hear("answer")(Reply("math", "req_1-0", (choice,), USED, 1.0))
+    finished = Finished(
+        "auto", "answered", 200, 1.0, "req_1", first_byte_s=0.5, decision=decided(asked), response=response
+    )
+    said = request_attributes(finished, lambda *_: 0.5, prompts=True) | leg_attributes(leg(None), HOSTED, USED, 0.1)
+    ours = {name for name in said if name.startswith("gen_ai.")}
+    assert {"gen_ai.request.temperature", "gen_ai.request.choice.count", "gen_ai.input.messages"} <= ours
+    assert ours <= known
+
+
+def test_what_cannot_be_sent_is_left_out() -> None:
+    """A number beyond 64 bits, or half a character, from a client or an expert would spoil a whole batch of spans."""
+    asked = query(
+        body={"messages": [{"role": "user", "content": "\ud800"}], "seed": 2**80, "n": -(2**63), "top_p": 1e300}
+    )
+    response = Response(decided(asked), lambda *_: None)
+    response.answer = Answer("math", ({"message": {"content": "\udfff"}, "finish_reason": "\ud800" * 100},))
+    finished = Finished("auto", "answered", 200, 1.0, decision=decided(asked), response=response)
+    exporter, trace = InMemorySpanExporter(), traced()
+    made = sink(exporter)
+    made.emit(replace(finished, trace=trace))
+    made.close()
+    assert encode_spans(exporter.get_finished_spans()).ByteSize() > 0
+    said = request_attributes(finished, lambda *_: 0.0, prompts=True)
+    assert not {"gen_ai.request.seed", "gen_ai.request.choice.count", "gen_ai.request.top_p"} & said.keys()
+    assert said["gen_ai.response.finish_reasons"] == ["?" * 64]
+
+
+def test_a_parameter_of_another_type_is_left_out() -> None:
+    """What experts might still take, a span does not: attributes have one type each."""
+    asked = query(body={"messages": [], "temperature": "warm", "n": True, "max_tokens": 1.5})
+    finished = Finished("auto", "answered", 200, 1.0, decision=decided(asked))
+    said = request_attributes(finished, lambda *_: 0.0, prompts=False)
+    assert not {"gen_ai.request.temperature", "gen_ai.request.choice.count", "gen_ai.request.max_tokens"} & said.keys()
