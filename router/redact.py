@@ -42,12 +42,10 @@ def redacted_start(text: str, max_chars: int) -> str:
 
 def _number(match: re.Match[str]) -> str:
     said = match[0]
-    digits = sum(map(str.isdigit, said))
-    if said.lstrip("(").startswith("+") and digits >= MIN_DIALLED:
-        return "[phone]"
-    dialled = said.lstrip("(").startswith("0") or not said.isdigit()
+    digits, start = sum(map(str.isdigit, said)), said.lstrip("(")[0]
     if digits >= MIN_DIGITS:
-        return "[phone]" if said.lstrip("(").startswith("0") else "[number]"
+        return "[phone]" if start in "+0" else "[number]"
+    dialled = start in "+0" or not said.isdigit()
     return "[phone]" if dialled and digits >= MIN_DIALLED and not _DATE.fullmatch(said) else said
 
 
