@@ -33,7 +33,7 @@ def build_app(open_service: OpenService) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_service() as service:
             app.state.service = service
-            held = Held(service.telemetry.in_flight.set)
+            app.state.held = held = Held(service.telemetry.in_flight.set)
             app.state.chat = Completions(service, parse_chat, held)
             app.state.completion = Completions(service, parse_completion, held)
             yield
@@ -119,7 +119,7 @@ async def _health(_: Request) -> Response:
 
 
 async def _ready(request: Request) -> Response:
-    ready = _service(request).ready
+    ready = _service(request).ready and not request.app.state.held.closed
     return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
 
 

@@ -214,6 +214,11 @@ class Held:
     def __init__(self, show: Callable[[int], None]) -> None:
         self.count, self._show, self.closed = 0, show, False
 
+    def drain(self) -> int:
+        """Takes no new requests from now on; how many are still under way."""
+        self.closed = True
+        return self.count
+
     def check_open(self) -> None:
         """Raises ShuttingDown once `closed` is set: those that are held may finish, new ones go elsewhere."""
         if self.closed:

@@ -1,0 +1,50 @@
+"""The way down of a running symposium: no new requests, and a bounded time for those under way.
+
+Serve's handle reaches every router replica, where an HTTP request reaches the one that the balancer chooses. Owns the
+waiting; what a replica does when it is told is `Held` in `router/api/chat.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from deploy.apps import ROUTER, ROUTER_DEPLOYMENT
+
+POLL_S = 0.1
+ASK_S = 2.0
+FLUSH_S = 0.2  # for the last bytes, which the balancer still holds when the router has sent them
+
+log = logging.getLogger(__name__)
+
+
+def drained(limit_s: float, hurried: threading.Event) -> int:
+    """Closes all router replicas and waits for the requests that they hold; how many were left at the end.
+
+    Args:
+        limit_s: for so long at most.
+        hurried: once set, nothing is waited for any more.
+    """
+    ends = time.monotonic() + limit_s
+    held = _closed()
+    while held and time.monotonic() < ends and not hurried.wait(POLL_S):
+        held = _closed()
+    if not held:
+        hurried.wait(FLUSH_S)
+    return held
+
+
+def _closed() -> int:
+    """Closes every replica that is there now; how many requests they hold. Routers that cannot be asked hold none."""
+    from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        handle = serve.get_deployment_handle(ROUTER_DEPLOYMENT, ROUTER)
+        told = handle.broadcast("drain").results(timeout_s=ASK_S, return_exceptions=True)
+    except (RayError, RayServeException, TimeoutError, RuntimeError):
+        log.warning("the router replicas cannot be reached", exc_info=True)
+        return 0
+    return sum(held for held in told if isinstance(held, int))
