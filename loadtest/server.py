@@ -76,8 +76,9 @@ def serving(config: Path, log: Path, env: dict[str, str] | None = None) -> Itera
     Raises:
         RuntimeError: it ended, or was not ready within `START_LIMIT_S`; the message holds its log.
     """
-    port = free_port()
-    command = [str(Path(sys.executable).parent / "symposium"), "serve", str(config), "--port", str(port)]
+    port, admin_port = free_port(), free_port()
+    ports = ["--port", str(port), "--admin-port", str(admin_port)]
+    command = [str(Path(sys.executable).parent / "symposium"), "serve", str(config), *ports]
     started = time.monotonic()
     with log.open("wb") as output:
         child = subprocess.Popen(  # noqa: S603  # our own command, no shell

@@ -13,7 +13,7 @@ import pytest
 from deploy.edge import Edge, edge_config, wrapper_script
 from experts.guard import STEERING_HEADERS, TOKEN_HEADER
 
-EDGE = Edge("127.0.0.1", 8000, "symposium", "s3cret-token", 1000)
+EDGE = Edge("127.0.0.1", 8000, "symposium", "s3cret-token", 1000, "admin", 8001)
 # Serve's own file in short: the lines that the wrapper rewrites, and the backend that the edge leads to.
 SERVE = """\
 defaults
@@ -65,12 +65,14 @@ def rules() -> list[str]:
     return [line.strip() for line in edge_config(EDGE).splitlines()]
 
 
-def test_the_public_frontend_leads_to_the_router_only() -> None:
-    """One listener, one backend; while it does not exist yet, a 503 that says so."""
+def test_each_frontend_leads_to_one_application_only() -> None:
+    """The public one to the router, the admin side's, on loopback, to the admin side; a 503 while that is not there."""
     lines = rules()
-    assert "bind 127.0.0.1:8000" in lines
-    assert [line for line in lines if line.startswith("use_backend")] == ["use_backend %[str(http-symposium)]"]
-    assert "default_backend symposium_starting" in lines
+    public, admin = lines.index("frontend symposium_public"), lines.index("frontend symposium_admin")
+    for part, port, app in ((lines[public:admin], 8000, "symposium"), (lines[admin:], 8001, "admin")):
+        assert f"bind 127.0.0.1:{port}" in part
+        assert [line for line in part if line.startswith("use_backend")] == [f"use_backend %[str(http-{app})]"]
+        assert "default_backend symposium_starting" in part
     assert any(re.match(r"http-request return status 503 .* hdr retry-after \d+$", line) for line in lines)
 
 
