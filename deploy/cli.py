@@ -20,6 +20,7 @@ from deploy.measure import profile, say_stale, stale_profiles
 from deploy.operate import apply, backup, restore, rollback, versions
 from deploy.show import LOCAL, AsJson, ConfigFile, Key, Url, call, err, fail, out, print_json, table
 from deploy.teach import fit
+from deploy.top import top
 from router.config import Config
 from router.config_file import ConfigError, load
 
@@ -114,6 +115,7 @@ app.command()(rollback)
 app.command()(versions)
 app.command()(backup)
 app.command()(restore)
+app.command()(top)
 app.command()(fit)
 app.command()(profile)
 app.command()(assign)
