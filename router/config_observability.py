@@ -5,11 +5,12 @@ Part of `Config`. Knows nothing of what is done with it.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Iterator
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from experts.spec import Spec
+from experts.spec import Spec, Wrong
 
 Prompts = Literal["hash", "redacted"]
 
@@ -17,10 +18,12 @@ Prompts = Literal["hash", "redacted"]
 class Decisions(Spec):
     """The decision log: every request with its decision and outcome, in `decisions/` of the data folder.
 
-    A file is closed at midnight UTC and when it has reached `file_mb`. The oldest files go when all of them have more
-    than `max_mb`, or `max_days` days (today is one). `queue`: so many records may wait to be written, of one router
-    replica; what comes on top is dropped and counted. Records are written every `flush_s` seconds. `max_prompt_chars`:
-    bound on what is kept of a prompt where a policy says `prompts: redacted`.
+    A file is closed at midnight UTC and when it is large enough; the oldest files go first, each as a whole.
+
+    `enabled`: whether there is one. `max_mb`: bound on all files together. `max_days`: bound on the days kept, today
+    being one. `file_mb`: where one file ends and the next begins. `queue`: so many records of one router replica may
+    wait to be written; what comes on top is dropped and counted. `flush_s`: seconds between two writes.
+    `max_prompt_chars`: bound on what is kept of a question where its policy says `prompts: redacted`.
     """
 
     enabled: bool = True
@@ -31,11 +34,9 @@ class Decisions(Spec):
     flush_s: float = Field(default=1.0, gt=0, le=60)
     max_prompt_chars: int = Field(default=4000, ge=1)
 
-    @model_validator(mode="after")
-    def _several_files(self) -> Self:
+    def contradictions(self) -> Iterator[Wrong]:
         if self.file_mb * 2 > self.max_mb:
-            raise ValueError("file_mb must be at most half of max_mb: the oldest file goes as a whole")
-        return self
+            yield ("file_mb",), "must be at most half of max_mb: the oldest file goes as a whole"
 
 
 class Tracing(Spec):

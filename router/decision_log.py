@@ -25,7 +25,7 @@ from router.decision_rows import Terms, Words, decision_row, leg_row
 from router.events import Event, Finished, LegEnded, LegSettled
 
 log = logging.getLogger(__name__)
-Why = Literal["full", "failed", "broken", "closed"]
+Why = Literal["queue_full", "write_failed", "broken", "closed"]
 OnWritten = Callable[[int], None]
 OnDropped = Callable[[int, Why], None]
 
@@ -116,7 +116,7 @@ class DecisionLog:
             self._drop(1, "closed")
             return
         if len(self._queue) >= self._settings.queue:
-            self._drop(1, "full")
+            self._drop(1, "queue_full")
             return
         self._queue.append(record)
         if not self._awake.is_set():
@@ -171,7 +171,7 @@ class DecisionLog:
             self._files.write(rows, time.time())
         except Exception:  # the outer shell of this thread: a full disk, most likely; the next rows may find room
             log.exception("decision log: %d records could not be written", len(rows))
-            self._drop(len(rows), "failed")
+            self._drop(len(rows), "write_failed")
         else:
             self._on_written(len(rows))
         self._rows, self._written_at = [], time.monotonic()

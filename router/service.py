@@ -9,7 +9,8 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -17,6 +18,8 @@ from experts.client import Endpoint, ExpertClient, open_session
 from experts.guard import TOKEN_HEADER
 from router.classify import GENERAL
 from router.config import Config
+from router.decision_log import DecisionLog, NoLog, open_decision_log
+from router.decision_rows import Terms
 from router.dispatch import Dispatcher
 from router.edition import Edition
 from router.embed import Embedder, MicroBatcher
@@ -188,14 +191,29 @@ async def open_service(config: Config, experts_at: At, embedder: Embedder | None
     check_dimensions(knowledge, embed)
     async with open_session() as session:
         service = Service(knowledge, ExpertClient(session), embed, experts_at, time.monotonic)
-        spans = _spans(service)
-        service.watch.start()
-        try:
-            yield service
-        finally:
-            await service.close()
-            if spans is not None:
-                await asyncio.to_thread(spans.close)  # what was settled last, too
+        async with _decision_log(service) as decisions:
+            spans = _spans(service)
+            service.sinks.append(decisions.emit)
+            service.watch.start()
+            try:
+                yield service
+            finally:
+                await service.close()
+                if spans is not None:
+                    await asyncio.to_thread(spans.close)  # what was settled last, too
+
+
+def _decision_log(service: Service) -> AbstractAsyncContextManager[DecisionLog | NoLog]:
+    """What happens is written down, by the prices and policies in force at that moment."""
+
+    def terms() -> Terms:
+        return Terms(service.edition.knowledge.usd, service.edition.config.policies)
+
+    def dropped(records: int, why: str) -> None:
+        service.telemetry.log_dropped(why, records)
+
+    config = service.edition.config
+    return open_decision_log(config.decisions, Path(config.data), terms, service.telemetry.log_written, dropped)
 
 
 def _spans(service: Service) -> SpanSink | None:

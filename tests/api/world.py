@@ -187,6 +187,7 @@ def config(folder: Path, url: str, gone: str, **changed: Any) -> Config:
     names = dict.fromkeys([*(model for _, model, _, _ in ROWS), "gone"])
     raw = {
         "version": 1,
+        "data": str(folder / "data"),
         "server": {"limits": {"max_tokens": 4096, "max_body_bytes": 65_536}},
         "convening": PATIENT,
         "experts": {n: expert | {"base_url": f"{url}/v1", "model": n} | special.get(n, {}) for n in names},

@@ -102,12 +102,12 @@ async def test_what_the_queue_has_no_room_for_is_dropped_and_counted(
             with locked(tmp_path / FOLDER):
                 for n in range(5000):
                     log.emit(refused(f"req_{n}"))
-                assert counts.dropped["full"] > 0
+                assert counts.dropped["queue_full"] > 0
                 assert counts.written == 0
-    assert set(counts.dropped) == {"full"}
+    assert set(counts.dropped) == {"queue_full"}
     assert counts.total == 5000
     assert counts.written == len(rows(tmp_path)) >= 10
-    assert f"{counts.dropped['full']} full" in caplog.text
+    assert f"{counts.dropped['queue_full']} queue_full" in caplog.text
 
 
 @pytest.mark.anyio
@@ -117,7 +117,7 @@ async def test_what_cannot_be_written_is_dropped_and_counted(tmp_path: Path) -> 
     async with logging_to(tmp_path, counts) as log:
         folder = (tmp_path / FOLDER).rename(tmp_path / "away")
         log.emit(finished())
-        await becomes_true(lambda: counts.dropped["failed"] == 1)
+        await becomes_true(lambda: counts.dropped["write_failed"] == 1)
         folder.rename(tmp_path / FOLDER)
         log.emit(finished("req_2"))
         await becomes_equal(lambda: counts.written, 1)
@@ -195,5 +195,5 @@ async def test_an_operator_may_want_no_log(tmp_path: Path) -> None:
 
 def test_a_file_may_take_half_of_all() -> None:
     """The oldest file goes as a whole: with one that may be all of it, everything would go at once."""
-    with pytest.raises(ValueError, match="file_mb must be at most half of max_mb"):
+    with pytest.raises(ValueError, match="file_mb: must be at most half of max_mb"):
         Decisions(max_mb=10, file_mb=6)
