@@ -15,6 +15,7 @@ import typer
 
 from deploy.ask import ask
 from deploy.assign import assign
+from deploy.decisions import decisions
 from deploy.evaluate import evaluate
 from deploy.measure import profile, say_stale, stale_profiles
 from deploy.operate import apply, backup, restore, rollback, versions
@@ -116,6 +117,7 @@ app.command()(versions)
 app.command()(backup)
 app.command()(restore)
 app.command()(top)
+app.command()(decisions)
 app.command()(fit)
 app.command()(profile)
 app.command()(assign)
