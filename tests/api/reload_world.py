@@ -19,6 +19,7 @@ from router.admin.service import Admin, open_admin
 from router.api.app import build_app
 from router.follow import config_of, following
 from router.knowledge import Knowledge
+from router.metrics import serve_metrics
 from router.service import Service, at, open_service
 from router.snapshot import Snapshot
 from router.store import Store
@@ -48,13 +49,12 @@ class Fleet:
             now = self.store.in_force(RUN)
             assert now is not None
             first = config_of(self.store.version(now.active))
-            address = f"127.0.0.1:{10_000 + len(self.services)}"
-            async with (
-                open_service(first, at("", ""), KeywordEmbedder()) as service,
-                following(self.store, RUN, service, now.active, address, time.time),
-            ):
-                self.services.append(service)
-                yield service
+            async with open_service(first, at("", ""), KeywordEmbedder()) as service:
+                listener, port = serve_metrics(service.telemetry.registry, "127.0.0.1")
+                async with following(self.store, RUN, service, now.active, f"127.0.0.1:{port}", time.time):
+                    self.services.append(service)
+                    yield service
+                listener.close()
 
         url = self.stack.enter_context(on_a_port(build_app(opened)))
         world = World(url, self.stack.enter_context(http_client(url)), self.experts)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.api.reload_world import Fleet, fleet
@@ -227,7 +228,9 @@ def test_prometheus_finds_replicas_and_engines(running: Fleet) -> None:
     """Each replica at its own address; each engine behind this side; one that does not answer is down."""
     found = running.admin.get("/v1/targets").json()
     routers = [t for t in found if t["labels"]["job"] == "symposium-router"]
-    assert sorted(t["targets"][0] for t in routers) == ["127.0.0.1:10000", "127.0.0.1:10001"]
+    pages = [httpx.get(f"http://{t['targets'][0]}/metrics").text for t in routers]
+    assert len({t["labels"]["replica"] for t in routers}) == 2
+    assert all(f'symposium_config_info{{version="{running.versions[0]}"}} 1.0' in page for page in pages)
     engine = next(t for t in found if t["labels"].get("engine") == "old")
     path = engine["labels"]["__metrics_path__"]
     assert engine["targets"] == [running.admin.base_url.netloc.decode()]
