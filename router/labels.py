@@ -43,7 +43,7 @@ EXTRA = ("retry", "hedge")
 STATES = ("closed", "open", "half_open")
 KEYWORDS = ("named", "unnamed", "failed")
 TOKENS = tuple((kind, exact) for kind in ("prompt", "output") for exact in ("true", "false"))
-DROPPED = ("queue_full", "write_failed", OTHER)
+DROPPED = ("queue_full", "write_failed", "broken", "closed", OTHER)
 
 # What the metrics reference says of each label.
 MEANING: Mapping[str, str] = {

@@ -1,0 +1,17 @@
+"""Recorded experts for all tests of metrics; each test module starts the routers it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api.world import BEHAVIOURS, KEY, KEY_ENV, ROWS
+from tests.support import Recorded, recorded
+
+
+@pytest.fixture(scope="session")
+def experts() -> Iterator[Recorded]:
+    with pytest.MonkeyPatch.context() as patch, recorded(ROWS, BEHAVIOURS, KEY) as server:
+        patch.setenv(KEY_ENV, KEY)
+        yield server
