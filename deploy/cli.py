@@ -17,13 +17,14 @@ from deploy.ask import ask
 from deploy.assign import assign
 from deploy.decisions import decisions
 from deploy.evaluate import evaluate
-from deploy.measure import profile, say_stale, stale_profiles
+from deploy.measure import profile, say_stale
 from deploy.operate import apply, backup, restore, rollback, versions
 from deploy.show import LOCAL, AsJson, ConfigFile, Key, Url, call, err, fail, out, print_json, table
 from deploy.teach import fit
 from deploy.top import top
+from deploy.validate import schema, validate
 from router.config import Config
-from router.config_file import ConfigError, load
+from router.config_file import ConfigError
 
 if TYPE_CHECKING:
     from router.knowledge import Knowledge
@@ -75,29 +76,6 @@ def serve(
 
 
 @app.command()
-def validate(config: ConfigFile, as_json: AsJson = False) -> None:
-    """Say everything that is wrong with a configuration; exit 1 if anything is."""
-    try:
-        loaded = load(config)
-    except ConfigError as error:
-        if as_json:
-            print_json({"valid": False, "problems": error.problems})
-        else:
-            err.print(f"[red]{config} is not valid:[/red]")
-            for problem in error.problems:
-                err.print(f"  {problem}", markup=False)
-        raise typer.Exit(1) from error
-    stale = stale_profiles(loaded)
-    if as_json:
-        print_json({"valid": True, "version": loaded.hash, "stale_profiles": stale})
-    else:
-        out.print(
-            f"[green]valid[/green], version {loaded.hash}: {len(loaded.engines)} engines, "
-            f"{len(loaded.experts)} experts, policies {', '.join(loaded.policies)}"
-        )
-
-
-@app.command()
 def status(url: Url = LOCAL, api_key: Key = "", as_json: AsJson = False) -> None:
     """Which experts are up; exit 1 when the symposium is not ready."""
     ready = call("GET", f"{url}/ready", api_key, accept=(200, 503))["ready"]
@@ -110,6 +88,8 @@ def status(url: Url = LOCAL, api_key: Key = "", as_json: AsJson = False) -> None
     raise typer.Exit(0 if ready else 1)
 
 
+app.command()(validate)
+app.command()(schema)
 app.command()(ask)
 app.command()(apply)
 app.command()(rollback)

@@ -55,7 +55,10 @@ class Spec(BaseModel):
 
 
 class Price(Spec):
-    """US dollars per million tokens. There is no default: an owned GPU is not free."""
+    """US dollars per million tokens. There is no default: an owned GPU is not free.
+
+    `input_usd_per_mtok`: of the prompt. `output_usd_per_mtok`: of the answer.
+    """
 
     input_usd_per_mtok: float = Field(ge=0)
     output_usd_per_mtok: float = Field(ge=0)
@@ -65,7 +68,10 @@ class Price(Spec):
 
 
 class Capabilities(Spec):
-    """What an expert can take. Hard filters: a request that needs more is never sent to it."""
+    """What an expert can take. Hard filters: a request that needs more is never sent to it.
+
+    `tools`: function calls. `json_schema`: a response format of JSON. `images`: messages with parts that are no text.
+    """
 
     tools: bool = False
     json_schema: bool = False
@@ -73,7 +79,11 @@ class Capabilities(Spec):
 
 
 class Limits(Spec):
-    """How long one leg may take, seconds. Each is the leg's own, whatever the client waits for."""
+    """How long one leg may take, seconds. Each is the leg's own, whatever the client waits for.
+
+    `connect_s`: until the connection stands. `first_byte_s`: until the first token. `total_s`: until the end.
+    `max_response_bytes`: bound on what is read of it.
+    """
 
     connect_s: float = Field(default=2.0, gt=0)
     first_byte_s: float = Field(default=30.0, gt=0)
@@ -86,7 +96,10 @@ class Limits(Spec):
 
 
 class Autoscaling(Spec):
-    """Handed to Ray Serve as it is (`autoscaling_config`)."""
+    """Handed to Ray Serve as it is (`autoscaling_config`).
+
+    `min_replicas` and `max_replicas`: how many there may be. `target_ongoing_requests`: of each, on the mean.
+    """
 
     min_replicas: int = Field(ge=1)
     max_replicas: int = Field(ge=1)
@@ -100,9 +113,13 @@ class Autoscaling(Spec):
 class Engine(Spec):
     """One vLLM engine, hosted by us as one Serve application.
 
-    `args` are vLLM's own engine arguments by their command-line names without the dashes
-    (`max-model-len: 4096`); they go to vLLM unchanged. Paths are relative to the YAML file. `parameters_b`: billions of
-    parameters of the model, which all experts on it share.
+    `model`: a hub id, or a folder: then it begins with a dot or a slash. `parameters_b`: billions of parameters of the
+    model, which all experts on it share. `accelerator`: cpu or gpu, which `gpus` must fit. `gpus`: of one replica: a
+    fraction of one, or the tensor-parallel size. `cpus`: that Ray reserves for one replica. `replicas`: how many run;
+    `autoscaling`: instead of a fixed number. `args`: vLLM's own engine arguments by their command-line names without
+    the dashes (`max-model-len: 4096`); they go to vLLM unchanged. `env`: environment variables of the engine's process.
+    `max_ongoing_requests`: bound on those under way in one replica. `start_timeout_s`: seconds until it must be up, the
+    download of its weights included.
     """
 
     model: str
@@ -138,14 +155,18 @@ class Engine(Spec):
 
 
 class Expert(Spec):
-    """One expert: `engine` (hosted; with `lora`, an adapter on it) or `base_url` (elsewhere).
+    """One expert: hosted here, or behind somebody else's API.
 
-    `part` is what it does here: most answer questions; one may name the skills of a question (`keywords`), one may
-    read other experts' responses (`aggregator`). Only those that answer are recruited; each can be asked by name.
-    `context_tokens` bounds prompt plus answer. `tokenizer` is a folder or tokenizer.json used to count
-    prompts; without it tokens are estimated as bytes / `bytes_per_token`, rounded up. `parameters_b`: billions of
-    parameters that must be resident for it to answer, beside its engine's where that says its own; for
-    `symposium assign`.
+    `part`: what it does here: most answer questions; one may name the skills of a question (`keywords`), one may read
+    other experts' responses (`aggregator`). Only those that answer are recruited; each can be asked by name. `engine`:
+    the engine here that serves it. `lora`: the adapter on it, a folder or hub id; without one the expert is the
+    engine's own model. `base_url`: of an OpenAI-compatible server elsewhere. `model`: the name that server knows it by.
+    `api_key_env`: the environment variable that holds the key for it. `context_tokens`: the bound on prompt plus
+    answer. `price`: what its tokens cost. `parameters_b`: billions of parameters that must be resident for it to
+    answer, beside its engine's where that says its own; for `symposium assign`. `capabilities`: what it can take.
+    `limits`: how long it may take. `tokenizer`: a folder or tokenizer.json used to count prompts; without it tokens are
+    estimated as bytes divided by `bytes_per_token`. `bytes_per_token`: of a prompt, on the mean, where there is no
+    tokenizer; rounded up. `description`: for people, shown by `/v1/models`.
     """
 
     part: Literal["answers", "keywords", "aggregator"] = "answers"

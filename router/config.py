@@ -24,7 +24,11 @@ __all__ = [
 
 
 class RequestLimits(Spec):
-    """Bounds on one request, and on how many are held at once by one router replica."""
+    """Bounds on one request, and on how many are held at once by one router replica.
+
+    `max_body_bytes`: of its JSON. `max_messages`: in a chat. `max_n`: choices. `max_tokens`: of the answer.
+    `max_in_flight`: requests at once; one more is told to come back later.
+    """
 
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     max_messages: int = Field(default=256, ge=1)
@@ -34,7 +38,10 @@ class RequestLimits(Spec):
 
 
 class ApiKey(Spec):
-    """A client key, stored as the SHA-256 of all of it (`symposium key` makes one)."""
+    """A client key, stored as a digest (`symposium key` makes one).
+
+    `name`: whose it is. `sha256`: of the whole key, 64 hex digits.
+    """
 
     name: Name
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -43,6 +50,8 @@ class ApiKey(Spec):
 class Server(Spec):
     """The public side. Without `api_keys` everybody who reaches the port may ask.
 
+    `host`: the address that is listened on. `api_keys`: whose requests are taken. `limits`: bounds on one request.
+    `public_metrics`: whether `/metrics` is served here, too. `router_replicas`: how many routers share the requests.
     `drain_s`: how long requests under way may go on when the system is told to stop.
     """
 
@@ -55,7 +64,13 @@ class Server(Spec):
 
 
 class Config(Spec):
-    """One version of everything. Paths are absolute after `load`; `data` is where a running symposium writes to."""
+    """One version of everything. Paths are absolute after `load`.
+
+    `version`: of this format. `data`: the folder that a running symposium writes to. `server`: the public side.
+    `engines`: vLLM engines hosted here, by name. `experts`: who can be asked, by name. `routing`: the two stages.
+    `convening`: how planned experts are called. `tracing`: OpenTelemetry spans. `decisions`: the decision log.
+    `policies`: the virtual models that clients ask for, by name; `auto` is the default.
+    """
 
     version: Literal[1]
     data: str = "data"

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from types import NoneType
 from typing import Any, get_args, get_origin
 
 from experts.spec import Spec
 
-ENTRY = re.compile(r"((?:`\w+`(?:, | and |,\s+|\s+and\s+)?)+): ")
+ENTRY = re.compile(r"((?:`\w+`(?:,\s+|\s+and\s+)?)+):\s")
 
 
 @cache
 def descriptions(record: type[Spec]) -> dict[str, str]:
-    """Field -> its text, for each that the docstring has an entry of. A blank line ends an entry, too."""
-    found: dict[str, str] = {}
+    """Field -> its text: the entry of the docstring, which a blank line ends, too; else the sentence that names it."""
+    found = {name: text for name in record.model_fields if (text := _sentence(record.__doc__ or "", name))}
     for paragraph in re.split(r"\n\s*\n", record.__doc__ or ""):
         matches = [m for m in ENTRY.finditer(paragraph) if set(_names(m)) <= record.model_fields.keys()]
-        for match, following in zip(matches, [*matches[1:], None], strict=True):
-            text = paragraph[match.end() : following.start() if following else None]
-            found |= dict.fromkeys(_names(match), " ".join(text.split()))
+        ends = [match.start() for match in matches[1:]] + [len(paragraph)] * bool(matches)
+        for match, end in zip(matches, ends, strict=True):
+            text = paragraph[match.end() : end]
+            found |= dict.fromkeys(_names(match), _tidy(text))
     return found
 
 
@@ -45,9 +45,13 @@ def is_mapping_of_records(annotation: Any) -> bool:
     return get_origin(annotation) is dict and record_in(annotation) is not None
 
 
-def may_be_none(annotation: Any) -> bool:
-    return NoneType in get_args(annotation)
-
-
 def _names(match: re.Match[str]) -> list[str]:
     return re.findall(r"`(\w+)`", match[1])
+
+
+def _sentence(text: str, name: str) -> str | None:
+    return next((_tidy(s) for s in re.split(r"(?<=\.)\s+", text) if f"`{name}`" in s), None)
+
+
+def _tidy(text: str) -> str:
+    return " ".join(text.split()).rstrip(".;,")

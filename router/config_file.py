@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experts.spec import Wrong
 from router.config import Config
 from router.config_problems import checked
 from router.yaml_env import hidden
@@ -82,14 +83,10 @@ def inspect_config(
         values = _Values(tree)
         raw = values.of(tree.root, ())
         raw.setdefault("data", str(path.resolve().parent / "data"))
-        config, wrong = checked(raw)
-        problems += values.problems
-        known = [problem.path for problem in problems if problem.path]
-        problems += [
-            Problem(place_of(tree.root, at), at, why)
-            for at, why in wrong
-            if not any(at[: len(above)] == above for above in known)  # said once is enough
-        ]
+        config, wrong = checked(Config, raw)
+        known = [problem.path for problem in problems if problem.path] + [at for at, _ in values.wrong]
+        wrong = [(at, why) for at, why in wrong if not any(at[: len(above)] == above for above in known)]  # said once
+        problems += [Problem(place_of(tree.root, at), at, why) for at, why in (*values.wrong, *wrong)]
     told = [Problem(p.place, p.path, hidden(p.message, tree.variables)) for p in problems]
     told.sort(key=lambda p: (p.place.source.shown, p.place.line, p.place.column))
     return Inspected(None if told else config, _bounded(told), tree)
@@ -105,7 +102,7 @@ class _Values:
     """A tree's plain values, with absolute paths; notes the files that are not there."""
 
     def __init__(self, tree: Tree) -> None:
-        self.problems: list[Problem] = []
+        self.wrong: list[Wrong] = []
         self._wrong = {problem.path for problem in tree.problems}
 
     def of(self, node: Node, at: YamlPath) -> Any:
@@ -117,16 +114,16 @@ class _Values:
             return node.value
         always, model = _is_one_of(at, WRITTEN), _is_one_of(at, MODELS)
         if always or ((model or _is_one_of(at, ARGUMENTS)) and node.value.startswith((".", "/"))):
-            return self._absolute(node.value, node.place, at, must_be_there=model)
+            return self._absolute(node.value, node.place.source.folder, at, must_be_there=model)
         return node.value
 
-    def _absolute(self, value: str, place: Place, at: YamlPath, *, must_be_there: bool) -> str:
+    def _absolute(self, value: str, folder: Path, at: YamlPath, *, must_be_there: bool) -> str:
         try:
-            path = (place.source.folder / value).resolve()
+            path = (folder / value).resolve()
             if must_be_there and not path.exists():
-                self.problems.append(Problem(place, at, f"no such file: {path}"))
+                self.wrong.append((at, f"no such file: {path}"))
         except (OSError, ValueError) as error:  # a NUL, or a name that is too long
-            self.problems.append(Problem(place, at, f"a path cannot be one: {_reason(error)}"))
+            self.wrong.append((at, f"a path cannot be one: {_reason(error)}"))
             return value
         return str(path)
 

@@ -21,9 +21,10 @@ BLIND: frozenset[Recruitment] = frozenset({"overall", "random"})  # baselines th
 class Breakers(Spec):
     """When an expert is left out for a while: by failures in a row, by their share, by the share of slow calls.
 
-    Shares are of the last `window_s` seconds, once they hold `min_calls`. A call is slow whose first token took longer
-    than `slow_first_token_s`. After `open_s` seconds one call probes; each failed probe doubles the wait up to
-    `max_open_s`. At least `keep` of the experts that a query may ask stay in, however they do.
+    `failures_in_a_row`: so many. `failure_share` and `slow_share`: of the calls that count. `slow_first_token_s`: a
+    call is slow whose first token took longer. `min_calls`: shares count from so many calls on. `window_s`: shares are
+    of the last so many seconds. `open_s`: after so long one call probes. `max_open_s`: each failed probe doubles the
+    wait, up to this. `keep`: at least so many of the experts that a query may ask stay in, however they do.
     """
 
     failures_in_a_row: int = Field(default=5, ge=1)
@@ -40,12 +41,12 @@ class Breakers(Spec):
 class Convening(Spec):
     """How planned experts are called, for every policy.
 
-    `retry_share` and `hedge_share` bound additional calls by their share of the requests. A call is hedged (one more
-    expert asked beside it) when its first token takes longer than the `hedge_quantile` of this expert's last calls;
-    None: never.
-    `alternatives`: the number of wrong answers among which experts that are wrong are taken to scatter.
-    `max_chars`: bound on the question, and on each response, that an aggregating expert reads.
-    A stream in which nothing could be sent for `keepalive_after_ms` says so by comments, again and again.
+    `retry_share` and `hedge_share`: bounds on additional calls, by their share of the requests. `hedge_quantile`: one
+    more expert is asked beside a call whose first token takes longer than this quantile of the expert's last calls;
+    null: never. `alternatives`: the number of wrong answers among which experts that are wrong are taken to scatter.
+    `max_chars`: bound on the question, and on each response, that an aggregating expert reads. `keepalive_after_ms`: a
+    stream in which nothing could be sent for so long says so by comments, again and again. `breakers`: when an expert
+    is left out.
     """
 
     retry_share: float = Field(default=0.2, ge=0, le=1)
@@ -60,22 +61,24 @@ class Convening(Spec):
 class Policy(Spec):
     """A virtual model: how experts are recruited, how many may be convened, and when one is enough.
 
-    `skills`: how stage 2 finds a question's skills. `recruit`: what experts are ordered by (`router/ranking.py`);
-    `category`, `overall` and `random` are the baselines that the others must beat. `enough`: a candidate whose
-    predicted correctness reaches it answers alone. `min_share`: nobody joins whose predicted correctness is below this
-    share of the best one's.
+    `experts`: who may be convened; null: all that answer. `max_experts`: how many of them at most. `description`: for
+    people, shown by `/v1/models`. `skills`: how stage 2 finds a question's skills. `recruit`: what experts are ordered
+    by (`router/ranking.py`); `category`, `overall` and `random` are the baselines that the others must beat. `enough`:
+    a candidate whose predicted correctness reaches it answers alone. `min_share`: nobody joins whose predicted
+    correctness is below this share of the best one's.
 
-    `aggregate`: how several answers become one; `categories` says otherwise for some. `structured`: whether requests
-    with tools or a JSON format are voted on (the canonical call or object) or go to one expert. `waves`: how many are
-    asked at once, then how many more while the answer is undecided; the last wave takes all that are left of
-    `max_experts`; None: all at once. `quorum`: with so many answers the others of the last wave are not waited for.
-    `decided_at`: nor when the posterior of an answer reaches this, or nobody left could overturn it; None: everybody is
-    heard. `min_gain`: the next wave is not asked when it is expected to add less than so much a call to P(right), where
-    that was learned (`routing.learned`; of the whole pool, so a small policy may ask on a little too long).
-    `usd_per_right`: what a right answer is worth; then prices count when experts are ordered as `predicted`, and the
-    next wave must be worth its price besides. `target_usd_per_query`: moves that worth so that queries cost so much on
-    the mean (`router/pace.py`). `votes`: weighed by predicted correctness, or all equal (a majority, ties by trust).
-    `prompts`: what the decision log keeps of what is asked and answered: a keyed hash, or the redacted text.
+    `aggregate`: how several answers become one. `categories`: the same for some categories, where it is another way.
+    `structured`: whether requests with tools or a JSON format are voted on (the canonical call or object) or go to one
+    expert. `waves`: how many are asked at once, then how many more while the answer is undecided; the last wave takes
+    all that are left of `max_experts`; null: all at once. `quorum`: with so many answers the others of the last wave
+    are not waited for. `decided_at`: nobody more is waited for when the posterior of an answer reaches this, or nobody
+    left could overturn it; null: everybody is heard. `min_gain`: the next wave is not asked when it is expected to add
+    less than so much a call to P(right), where that was learned (`routing.learned`; of the whole pool, so a small
+    policy may ask on a little too long). `usd_per_right`: what a right answer is worth; with it prices count when
+    experts are ordered as `predicted`, and the next wave must be worth its price besides. `target_usd_per_query`: moves
+    what a right answer is worth so that queries cost so much on the mean (`router/pace.py`). `votes`: are weighed by
+    predicted correctness, or all equal (a majority, ties by trust). `prompts`: what the decision log keeps of what is
+    asked and answered: a keyed hash, or the redacted text.
     """
 
     experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None

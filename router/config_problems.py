@@ -1,4 +1,4 @@
-"""Values as read from YAML -> `Config`, or everything that is wrong with them at once. Pure.
+"""Values as read from YAML -> a record such as `Config`, or everything that is wrong with them at once. Pure.
 
 Pydantic stops at a record with a wrong field: what that record, and those around it, contradict themselves in would
 only be said once the field is mended. So whatever is right is put together once more, and asked for that as well.
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from experts.spec import Contradiction, Spec, Wrong
-from router.config import Config
 from router.config_docs import descriptions, is_mapping_of_records, record_in
 
 Path = tuple[str | int, ...]
+S = TypeVar("S", bound=Spec)
 PRICES = ("price", "input_usd_per_mtok", "output_usd_per_mtok")
 UNPRICED = (
     "missing: an owned GPU is not free; give input_usd_per_mtok and output_usd_per_mtok (US dollars per million tokens)"
@@ -28,35 +28,35 @@ NAMING = ("experts", "engines", "policies")  # where these are no mappings, noth
 ABSENT = object()
 
 
-def checked(raw: dict[str, Any]) -> tuple[Config | None, list[Wrong]]:
-    """The configuration, or the paths of all that is wrong, and what."""
+def checked(root: type[S], raw: dict[str, Any]) -> tuple[S | None, list[Wrong]]:
+    """The record, or the paths of all that is wrong, and what."""
     try:
-        return Config.model_validate(raw), []
+        return root.model_validate(raw), []
     except ValidationError as error:
-        fields = list(_of_fields(error, raw))
+        fields = list(_of_fields(error, root, raw))
         rough = _Rough({at for at, _ in fields})
-        rough.made(Config, raw, ())
+        rough.made(root, raw, ())
         return None, list(dict.fromkeys([*fields, *rough.contradictions])) or [((), str(error))]
 
 
-def _of_fields(error: ValidationError, raw: dict[str, Any]) -> Iterator[Wrong]:
+def _of_fields(error: ValidationError, root: type[Spec], raw: dict[str, Any]) -> Iterator[Wrong]:
     said: dict[Path, list[str]] = {}
     for item in error.errors(include_url=False, include_input=False):
         if not isinstance(item.get("ctx", {}).get("error"), Contradiction):
-            at, message = _told(item, raw)
+            at, message = _told(item, root, raw)
             said.setdefault(at, []).append(message)
     for at, messages in said.items():  # several where a value may be of several kinds, and is of none
         yield at, "; or ".join(dict.fromkeys(messages))
 
 
-def _told(item: ErrorDetails, raw: dict[str, Any]) -> Wrong:
+def _told(item: ErrorDetails, root: type[Spec], raw: dict[str, Any]) -> Wrong:
     location = item["loc"]
     if item["type"] == "missing":
         at = (*_there(raw, location[:-1]), location[-1])
-        return at, _missing(at)
+        return at, _missing(root, at)
     at = _there(raw, location)
     if item["type"] == "extra_forbidden":
-        return at, _unknown_key(at)
+        return at, _unknown_key(root, at)
     if location[-1] == "[key]":
         return at, BAD_NAME
     return at, item["msg"].removeprefix("Value error, ")
@@ -75,27 +75,27 @@ def _there(raw: Any, location: tuple[str | int, ...]) -> Path:
     return tuple(at)
 
 
-def _missing(at: Path) -> str:
+def _missing(root: type[Spec], at: Path) -> str:
     if at[-1] in PRICES:
         return UNPRICED
-    record = _record_at(at[:-1])
+    record = _record_at(root, at[:-1])
     meaning = descriptions(record).get(str(at[-1])) if record else None
-    return f"missing; it is {meaning.rstrip('.')}" if meaning else "missing"
+    return f"missing: {meaning}" if meaning else "missing"
 
 
-def _unknown_key(at: Path) -> str:
+def _unknown_key(root: type[Spec], at: Path) -> str:
     """A key of this record that is written nearly so, else one of another record, else all of this one's."""
-    record = _record_at(at[:-1])
+    record = _record_at(root, at[:-1])
     here = sorted(record.model_fields) if record else []
-    for known in (here, sorted(_all_keys(Config))):
+    for known in (here, sorted(_all_keys(root))):
         if close := difflib.get_close_matches(str(at[-1]), known, n=1):
             elsewhere = "" if close[0] in here else ", which belongs elsewhere"
             return f"unknown key; did you mean '{close[0]}'{elsewhere}?"
     return f"unknown key; known here: {', '.join(here)}"
 
 
-def _record_at(at: Path) -> type[Spec] | None:
-    record: type[Spec] | None = Config
+def _record_at(root: type[Spec], at: Path) -> type[Spec] | None:
+    record: type[Spec] | None = root
     names = iter(at)
     for step in names:
         field = record.model_fields.get(str(step)) if record else None
@@ -148,6 +148,8 @@ class _Rough:
 
     def _value(self, field: FieldInfo, raw: Any, at: Path) -> Any:
         record = record_in(field.annotation)
+        if record and isinstance(raw, list) and not _is_record(field.annotation):
+            return tuple(self.made(record, value, (*at, index)) for index, value in enumerate(raw))
         if record and isinstance(raw, dict):
             if is_mapping_of_records(field.annotation):
                 return {name: self.made(record, value, (*at, name)) for name, value in raw.items()}

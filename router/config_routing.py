@@ -13,8 +13,11 @@ from experts.spec import Name, Spec, Wrong
 
 
 class Embedder(Spec):
-    """`minilm` is all-MiniLM-L6-v2 from an installed package; `static` its word vectors alone: a hundred times cheaper,
-    as good at categories, much worse at noticing foreign questions. Any other name or path: sentence-transformers.
+    """What turns a text into a vector.
+
+    `model`: `minilm` is all-MiniLM-L6-v2 from an installed package; `static` its word vectors alone, a hundred times
+    cheaper, as good at categories, much worse at noticing foreign questions. Any other name or path is taken by
+    sentence-transformers. `max_batch`: texts at once. `max_chars`: of a text, that are read.
     """
 
     model: str = "minilm"
@@ -25,9 +28,11 @@ class Embedder(Spec):
 class Keywords(Spec):
     """The expert that is asked for a question's skills, and what counts of its samples (Symbolic-MoE).
 
-    It is asked once for `samples` choices (OpenAI's `n`). A keyword stays when at least `min_repeats` of them name it.
-    One that is no known skill counts as the nearest one if their names' cosine reaches `floor`. After `timeout_s`
-    seconds, or when it fails, the skills are found by embedding.
+    `expert`: one of part `keywords`. `samples`: how many choices it is asked for at once (OpenAI's `n`). `min_repeats`:
+    a keyword stays when so many of them name it. `temperature`: of the samples. `floor`: a keyword that is no known
+    skill counts as the nearest one if their names' cosine reaches this. `max_tokens`: of one sample.
+    `max_question_chars`: of the question, that it is shown. `timeout_s`: after so long, or when it fails, the skills
+    are found by embedding.
     """
 
     expert: Name
@@ -48,8 +53,8 @@ class Assigning(Spec):
     """Which expert serves which category, as `symposium assign` finds it and policies with `recruit: assigned` use it.
 
     `resident_b`: billions of parameters (`parameters_b`) that all assigned experts may have together, a model that
-    several are on counted once. `usd_per_query`: what a query of `prompt_tokens` may cost on the mean. `forced`:
-    category -> the expert that it must have; `forbidden`: category -> those that it must not.
+    several are on counted once. `usd_per_query`: what a query may cost on the mean. `prompt_tokens`: of such a query.
+    `forced`: category -> the expert that it must have. `forbidden`: category -> those that it must not.
     """
 
     resident_b: float | None = Field(default=None, ge=0)
@@ -60,7 +65,15 @@ class Assigning(Spec):
 
 
 class Routing(Spec):
-    """The two stages. `fitted` is written by `symposium fit`, `profiles` and `learned` by `symposium profile`."""
+    """The two stages: what is asked, and who is good at it.
+
+    `embedder`: what turns questions into vectors. `fitted`: the categories and skills, a file made by `symposium fit`.
+    `profiles`: the measured experts, a file made by `symposium profile`. `learned`: what that command learned besides;
+    without it profiles alone are used. `general_expert`: who is asked where no category is sure. `min_confidence`: the
+    probability from which a category is. `skill_floor`: the cosine from which a skill counts. `max_skills`: of a
+    question. `prior_strength`: observations that the level above a rate counts as (expert, category, skill).
+    `assignment`: for `symposium assign`. `keywords`: the expert that names skills, for policies that ask it.
+    """
 
     embedder: Embedder = Embedder()
     fitted: str

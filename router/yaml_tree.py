@@ -7,6 +7,7 @@ configuration, and nothing of files: `router/yaml_files.py` reads and includes t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +118,7 @@ def plain(node: Node) -> Any:
 
 
 def place_of(root: Node, path: YamlPath) -> Place:
-    """Where the value at a path is written, or the nearest that there is above it; a key stands for its mapping."""
+    """Where the key, or the item, at a path begins, or the nearest that there is above it."""
     place, node = root.place, root
     for step in path:
         if isinstance(node, Table) and step in node.items:
@@ -126,8 +127,8 @@ def place_of(root: Node, path: YamlPath) -> Place:
             node = node.items[step]
             place = node.place
         else:
-            return place
-    return node.place if isinstance(node, Scalar) else place
+            break
+    return place
 
 
 def read_document(text: str, source: Source, environ: Mapping[str, str]) -> Document:
@@ -140,11 +141,17 @@ def read_document(text: str, source: Source, environ: Mapping[str, str]) -> Docu
         found.root = None if root is None else _Builder(loader, source, environ, found).build(root, (), ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        found.problems.append(Problem(_place(source, mark), (), str(error.problem)))
+        found.problems.append(Problem(_place(source, mark), (), f"{error.problem}{_quoting(text, mark)}"))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         found.problems.append(Problem(Place(source, line, 1), (), f"{error.reason}: character {error.character:#x}"))
     return found
+
+
+def _quoting(text: str, mark: Any) -> str:
+    """The remedy for the one mistake that is made by following the documentation of variables."""
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    return "; inside braces and brackets write '${NAME}' in quotes" if re.search(r"[\[{].*\$\{", line) else ""
 
 
 TAGGED = "the tag {} is refused: only plain data is read here; remove it"
