@@ -13,6 +13,7 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.cluster import LOGGING
 from deploy.state import ADMIN_TOKEN_ENV
 from experts import host
 from experts.guard import TOKEN_HEADER, internal_token
@@ -85,6 +86,7 @@ def router(config: Config, hosted_url: str, run: str) -> Application:
         max_ongoing_requests=config.server.limits.max_in_flight * QUEUE_HEADROOM,
         health_check_period_s=2.0,
         graceful_shutdown_timeout_s=max(1.0, config.server.drain_s),
+        logging_config=LOGGING,
         ray_actor_options={
             "num_cpus": 1,
             "runtime_env": {"env_vars": {"HF_HUB_OFFLINE": "1"} if _offline(config) else {}},
@@ -134,6 +136,7 @@ def admin(config: Config, hosted_url: str, run: str) -> Application:
         name="admin",
         max_ongoing_requests=PROBE_ROOM,
         graceful_shutdown_timeout_s=1.0,
+        logging_config=LOGGING,
         ray_actor_options={"num_cpus": 0},
     )
     return deployment.bind()

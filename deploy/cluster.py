@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 INTERNAL_URL_ENV = "SYMPOSIUM_INTERNAL_URL"  # for scrapers and tests on this machine; nothing of ours reads it
 SERVE_STOP_S = 4.0
 KILL_S = 2.0
+# Of Serve. A line per leg would cost CPU, and metrics count them; JSON, as the lines of our own in the same files.
+LOGGING = {"enable_access_log": False, "encoding": "JSON"}
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing of ours goes through it
 
 
@@ -188,8 +190,7 @@ class LocalCluster:
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": "127.0.0.1", "port": self.serve_port},
-            # A line per leg costs CPU; metrics count them. JSON as our own lines, which go into the same files.
-            logging_config={"enable_access_log": False, "encoding": "JSON"},
+            logging_config=LOGGING,
         )
 
     def _note_processes(self) -> None:

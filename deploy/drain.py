@@ -6,6 +6,7 @@ waiting; what a replica does when it is told is `Held` in `router/api/chat.py`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -26,16 +27,20 @@ def drained(limit_s: float, hurried: threading.Event) -> int:
         limit_s: for so long at most.
         hurried: once set, nothing is waited for any more.
     """
+    return asyncio.run(_drained(limit_s, hurried))  # in an event loop: Serve's handles are made for one
+
+
+async def _drained(limit_s: float, hurried: threading.Event) -> int:
     ends = time.monotonic() + limit_s
-    held = _closed()
-    while held and time.monotonic() < ends and not hurried.wait(POLL_S):
-        held = _closed()
+    # What is waited for is in other processes.
+    while (held := await _closed()) and time.monotonic() < ends and not hurried.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(POLL_S)
     if not held:
-        hurried.wait(FLUSH_S)
+        await asyncio.sleep(FLUSH_S)
     return held
 
 
-def _closed() -> int:
+async def _closed() -> int:
     """Closes every replica that is there now; how many requests they hold. Routers that cannot be asked hold none."""
     from ray import serve
     from ray.exceptions import RayError
@@ -43,8 +48,8 @@ def _closed() -> int:
 
     try:
         handle = serve.get_deployment_handle(ROUTER_DEPLOYMENT, ROUTER)
-        told = handle.broadcast("drain").results(timeout_s=ASK_S, return_exceptions=True)
-    except (RayError, RayServeException, TimeoutError, RuntimeError):
+        told = await handle.broadcast("drain").results_async(timeout_s=ASK_S, return_exceptions=True)
+    except (RayError, RayServeException, TimeoutError):
         log.warning("the router replicas cannot be reached", exc_info=True)
         return 0
     return sum(held for held in told if isinstance(held, int))

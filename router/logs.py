@@ -37,7 +37,7 @@ class JsonLines(logging.Formatter):
         }
         if request_id := REQUEST_ID.get():
             line["request_id"] = request_id
-        line |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD and value is not None}
+        line |= {key: value for key, value in record.__dict__.items() if _own(key) and value is not None}
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = _told(record.exc_info[1])
         return json.dumps({key: _safe(value) for key, value in line.items()}, ensure_ascii=False)
@@ -55,6 +55,11 @@ def write_to(handler: logging.Handler, *loggers: str, level: int = logging.INFO)
 def masked(text: str) -> str:
     """The text without what has the form of a key, and not too long."""
     return _SECRET.sub(lambda found: (found[1] or found[2] or "") + "[secret]", text[:MAX_CHARS])
+
+
+def _own(key: str) -> bool:
+    """A field of the line's own; the server around us marks records with hidden ones."""
+    return key not in _STANDARD and not key.startswith("_")
 
 
 def _safe(value: Any) -> Any:
