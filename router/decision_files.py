@@ -212,7 +212,7 @@ def read(folder: Path, kind: type[Row], requests: Sequence[str] | None = None) -
     select = f"SELECT * FROM {TABLES[kind]} {some} ORDER BY rowid DESC"  # noqa: S608  # values are bound
     for file in reversed(log_files(folder)):
         try:
-            with closing(sqlite3.connect(f"{file.path.as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as database:
+            with closing(sqlite3.connect(f"{file.path.as_uri()}?mode=rw", uri=True, timeout=BUSY_S)) as database:
                 database.row_factory = sqlite3.Row
                 yield from map(dict, database.execute(select, requests or ()))
         except sqlite3.DatabaseError as error:

@@ -130,33 +130,37 @@ class DecisionLog:
         while not self._closing.is_set():
             self._step()
             self._rest()
-        while (self._queue or self._rows) and not self._given_up:
-            self._step()
+        self._step()
 
     def _rest(self) -> None:
         """Until there is something to do, and a little longer: others may follow."""
-        due_s = self._settings.flush_s - (time.monotonic() - self._written_at)
-        if not self._awake.wait(max(0.0, due_s) if self._rows else IDLE_S) and not self._rows:
+        patience_s = max(0.0, self._settings.flush_s - self._since_write_s) if self._rows else IDLE_S
+        if not self._awake.wait(patience_s) and not self._rows:
             self._tidy()
         self._awake.clear()
-        if not self._rows or due_s > TICK_S:
-            self._closing.wait(min(TICK_S, self._settings.flush_s))
+        self._closing.wait(min(TICK_S, patience_s))
 
     def _step(self) -> None:
-        while self._queue and len(self._rows) < BATCH and not self._given_up:
+        while self._queue and not self._given_up:
             self._build(self._queue.popleft())
+            if len(self._rows) >= BATCH:
+                self._write()
             time.sleep(0)  # the event loop may have the interpreter now: rows by the hundred would keep it waiting
-        late = time.monotonic() - self._written_at >= self._settings.flush_s
-        if self._rows and (late or len(self._rows) >= BATCH or self._closing.is_set()):
+        if self._rows and (self._closing.is_set() or self._since_write_s >= self._settings.flush_s):
             self._write()
         if self._lost and time.monotonic() - self._said_at >= SAY_EVERY_S:
             self._say()
+
+    @property
+    def _since_write_s(self) -> float:
+        return time.monotonic() - self._written_at
 
     def _build(self, record: _Record) -> None:
         try:
             self._rows.append(self._row(record))
         except Exception:  # the outer shell of this thread: a bug of ours costs one record, not the log
-            log.exception("a record of the decision log is dropped")
+            if not self._lost["broken"]:  # in this minute
+                log.exception("decision log: no row could be made of a record")
             self._drop(1, "broken")
 
     def _row(self, record: _Record) -> Row:
@@ -170,7 +174,8 @@ class DecisionLog:
         try:
             self._files.write(rows, time.time())
         except Exception:  # the outer shell of this thread: a full disk, most likely; the next rows may find room
-            log.exception("decision log: %d records could not be written", len(rows))
+            if not self._lost["write_failed"]:
+                log.exception("decision log: %d records could not be written", len(rows))
             self._drop(len(rows), "write_failed")
         else:
             self._on_written(len(rows))

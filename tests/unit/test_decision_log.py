@@ -16,7 +16,7 @@ import pytest
 import router.decision_log
 from router.config_observability import Decisions
 from router.decision_files import FOLDER, DecisionFiles, Row, locked, read
-from router.decision_log import DecisionLog, NoLog, open_decision_log
+from router.decision_log import BATCH, DecisionLog, NoLog, open_decision_log
 from router.decision_rows import DecisionRow, LegRow
 from router.events import Decided
 from tests.support import becomes_equal, becomes_true
@@ -76,6 +76,16 @@ async def test_requests_and_calls_are_written_while_the_router_runs(tmp_path: Pa
         log.emit(refused("req_3"))
         await becomes_equal(lambda: counts.written, 4)
     assert counts.total == 4
+
+
+@pytest.mark.anyio
+async def test_many_records_at_once_are_all_written(tmp_path: Path) -> None:
+    """More than one batch holds; none waits for another one to come."""
+    counts = Counts()
+    async with logging_to(tmp_path, counts) as log:
+        for n in range(2 * BATCH + 500):
+            log.emit(refused(f"req_{n}"))
+        await becomes_equal(lambda: counts.written, 2 * BATCH + 500)
 
 
 @pytest.mark.anyio

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, replace
+import re
+from dataclasses import astuple, fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from experts.errors import ExpertTimeout
-from router.decision_rows import SCHEMA_VERSION, DecisionRow, Terms, decision_row, leg_of, leg_row
+from router.decision_rows import SCHEMA_VERSION, DecisionRow, LegRow, Terms, decision_row, leg_of, leg_row
 from router.records import Cut, Failure, Plan, SkillScores, Usage
 from tests.unit.make import decision, query, reply
 from tests.unit.make_decisions import NOON, TERMS, ended, finished, refused, response, settled, usd, words
@@ -76,6 +78,7 @@ def test_an_expert_that_is_gone_has_no_price() -> None:
     assert (row.prompt_tokens, row.cost_usd) == (20, None)
 
 
+NAMES = re.compile(r"`(\w+)`")
 SAID = ["What is my secret?", "of the keyword expert", "what a model answered"]
 
 
@@ -174,3 +177,13 @@ def test_absurd_token_counts_can_be_stored() -> None:
     """An expert elsewhere may say any number; a column holds 64 bits."""
     row = leg_row(None, settled(usage=Usage(2**80, 5)), NOON, TERMS)
     assert row.prompt_tokens == 2**63 - 1
+
+
+@pytest.mark.parametrize("kind", [DecisionRow, LegRow])
+def test_the_docs_say_what_every_column_means(kind: type[DecisionRow] | type[LegRow]) -> None:
+    """And of nothing that is no column."""
+    text = (Path(__file__).parents[2] / "docs" / "decisions.md").read_text(encoding="utf-8")
+    _, decisions, legs = text.split("| column | |\n|---|---|\n")
+    rows = (decisions if kind is DecisionRow else legs).split("\n\n")[0].splitlines()
+    told = [name for row in rows for name in NAMES.findall(row.split("|")[1])]
+    assert sorted(told) == sorted(field.name for field in fields(kind))
