@@ -23,6 +23,7 @@ from experts.spec import Wrong
 from router.config import Config
 from router.config_file import Inspected, Problem, inspect_config
 from router.config_problems import checked
+from router.yaml_env import hidden
 from router.yaml_files import read_tree
 from router.yaml_tree import place_of, plain
 
@@ -130,20 +131,27 @@ def _knowledge(found: Inspected, config: Config, verdict: Verdict) -> Knowledge 
 
 
 def _check_probes(path: Path, know: Knowledge, verdict: Verdict) -> None:
+    from transformers.utils import logging
+
     from router.embedders import open_embedder
     from router.probes import Probes, probed, unknown_names
 
     tree = read_tree(path, os.environ)
+
+    def said(wrongs: Iterable[Wrong]) -> list[Problem]:
+        return [Problem(place_of(tree.root, at), at, hidden(why, tree.variables)) for at, why in wrongs]
+
     wanted, wrong = checked(Probes, plain(tree.root)) if tree.whole else (None, [])
     if wanted is not None:
         wrong = list(unknown_names(wanted.probes, know))
-    verdict.problems += [*tree.problems, *(Problem(place_of(tree.root, at), at, why) for at, why in wrong)]
+    verdict.problems += [*tree.problems, *said(wrong)]
     if wanted is None or wrong or tree.problems:
         return
+    logging.disable_progress_bar()
     embed = open_embedder(know.config.routing.embedder)
     found = asyncio.run(probed(wanted.probes, know, embed, _ask(know.config), time.monotonic))
     verdict.probes = len(found)
-    verdict.problems += [Problem(place_of(tree.root, at), at, why) for at, why in _differences(wanted, found)]
+    verdict.problems += said(_differences(wanted, found))
 
 
 def _differences(wanted: Probes, found: Sequence[Probed]) -> Iterable[Wrong]:

@@ -41,12 +41,19 @@ def checked(root: type[S], raw: dict[str, Any]) -> tuple[S | None, list[Wrong]]:
 
 def _of_fields(error: ValidationError, root: type[Spec], raw: dict[str, Any]) -> Iterator[Wrong]:
     said: dict[Path, list[str]] = {}
-    for item in error.errors(include_url=False, include_input=False):
-        if not isinstance(item.get("ctx", {}).get("error"), Contradiction):
+    items = error.errors(include_url=False, include_input=False)
+    for item in items:
+        if not isinstance(item.get("ctx", {}).get("error"), Contradiction) and not _emptied(item, items):
             at, message = _told(item, root, raw)
             said.setdefault(at, []).append(message)
     for at, messages in said.items():  # several where a value may be of several kinds, and is of none
         yield at, "; or ".join(dict.fromkeys(messages))
+
+
+def _emptied(item: ErrorDetails, items: list[ErrorDetails]) -> bool:
+    """Too short only because pydantic does not count the entries that are wrong."""
+    at = item["loc"]
+    return item["type"] == "too_short" and any(o["loc"][: len(at)] == at and len(o["loc"]) > len(at) for o in items)
 
 
 def _told(item: ErrorDetails, root: type[Spec], raw: dict[str, Any]) -> Wrong:

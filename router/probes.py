@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from experts.client import CHAT, Endpoint, ExpertClient
+from experts.client import CHAT, Endpoint, ExpertClient, LegTokens
 from experts.errors import ExpertUnreachable
 from experts.spec import Name, Spec, Wrong
 from router.classify import GENERAL
@@ -108,7 +108,7 @@ async def probed(
     try:
         while not all(service.watch.up.values()):  # noqa: ASYNC110  # a few turns of the loop: nothing waits
             await asyncio.sleep(0)
-        await _decided(service, ask(probes[0].policy, probes[0].prompt), clock)  # what happens once is not timed
+        await _decided(service, ask(AUTO, "warm up"), clock)  # what happens once is not timed
         return [await _probed(service, probe, ask, clock) for probe in probes]
     finally:
         await service.close()
@@ -174,3 +174,6 @@ class _Nobody(ExpertClient):
 
     async def complete(self, endpoint: Endpoint, body: JsonObject, leg_id: str) -> JsonObject:
         raise ExpertUnreachable(endpoint.expert, "probes ask nobody")
+
+    async def tokens(self, endpoint: Endpoint, leg_id: str, wait_s: float) -> LegTokens | None:
+        return None
