@@ -110,7 +110,7 @@ async def _put(request: Request) -> Response:
         )
     if wanted not in ("*", etag(now)):
         raise PreconditionFailed(f"{etag(now)} is in force, not {wanted}; look at it first.", code="stale_version")
-    return _applied(await admin.changes.apply(given, "admin", instead_of=now.number))
+    return _applied(await admin.changes.apply(given, "admin", instead_of=None if wanted == "*" else now.number))
 
 
 async def _versions(request: Request) -> Response:
