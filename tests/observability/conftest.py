@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from experts.recorded_book import Behaviour
 from tests.api.world import BEHAVIOURS, KEY, KEY_ENV, ROWS
 from tests.support import Recorded, recorded
+
+UNHURRIED = Behaviour(ttft_s=0.2)
 
 
 @pytest.fixture(scope="session")
 def experts() -> Iterator[Recorded]:
-    with pytest.MonkeyPatch.context() as patch, recorded(ROWS, BEHAVIOURS, KEY) as server:
+    with pytest.MonkeyPatch.context() as patch, recorded(ROWS, BEHAVIOURS | {"dog": UNHURRIED}, KEY) as server:
         patch.setenv(KEY_ENV, KEY)
         yield server

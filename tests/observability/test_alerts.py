@@ -128,12 +128,12 @@ def errors_slow(w: Watched) -> None:
 
 def slow_fast(w: Watched) -> None:
     """Requests take longer than the objective says."""
-    w.until("SymposiumLatencyBurnFast", lambda: w.ask("hurried"))
+    w.until("SymposiumLatencyBurnFast", lambda: w.ask("dog"))
 
 
 def slow_slow(w: Watched) -> None:
     """The same, for longer."""
-    w.until("SymposiumLatencyBurnSlow", lambda: w.ask("hurried"))
+    w.until("SymposiumLatencyBurnSlow", lambda: w.ask("dog"))
 
 
 def saturated(w: Watched) -> None:

@@ -39,6 +39,7 @@ class Shown:
     exposition: Exposition
     prometheus: Prometheus
     when: dict[str, float]  # job -> instant
+    at_start: dict[str, set[tuple[str, ...]]]  # metric -> label values of its series
 
     def of(self, query: str) -> dict[str, float]:
         """A dashboard's query: label values -> how many. What is nothing is left out: 0, and 0/0."""
@@ -61,11 +62,12 @@ def shown(experts: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         ):
             for job in ("symposium-router", "symposium-engine"):
                 found.scraped(job)  # everything at zero
+            at_start = {family.name: family.values() for family in router.service.telemetry.families}
             happen(router)
             admin.engine = BUSY
             when = {job: found.scraped(job) for job in ("symposium-router", "symposium-engine")}
             found.scraped("symposium-router")  # rules have been evaluated since
-            yield Shown(router, Exposition.of(router.scrape()), found, when)
+            yield Shown(router, Exposition.of(router.scrape()), found, when, at_start)
 
 
 def scaled(panel: Panel, query: str, values: dict[str, float]) -> dict[str, float]:
@@ -135,6 +137,13 @@ def test_an_engine_keeps_the_name_that_the_configuration_gives_it(shown: Shown) 
 def test_when_a_series_began_is_not_stored(shown: Shown) -> None:
     """The shipped settings drop it: as many series again for nothing."""
     assert shown.prometheus.query('{__name__=~"symposium_.*_created"}') == {}
+
+
+def test_every_series_was_there_from_the_start(shown: Shown) -> None:
+    """Whatever has happened since: a series that appears with its first event hides it from `increase()`."""
+    now = {family.name: family.values() for family in shown.router.service.telemetry.families}
+    del now["symposium_config_info"], shown.at_start["symposium_config_info"]  # moves to the version in force
+    assert now == shown.at_start
 
 
 def test_no_label_comes_from_a_client(shown: Shown) -> None:

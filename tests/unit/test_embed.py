@@ -283,3 +283,17 @@ async def test_nothing_is_held_of_what_is_over() -> None:
         await asyncio.gather(left, batcher("d"), return_exceptions=True)
         assert (batcher._wanted, batcher._waiting) == ({}, [])
         assert len(batcher._kept._vectors) == 1
+
+
+async def test_the_oldest_that_waits_ages_until_it_has_its_vector() -> None:
+    """Also while it is computed: an embedder that stands still shows."""
+    with batching(8) as (batcher, embed):
+        assert batcher.oldest_s() == 0
+        first = asyncio.create_task(batcher("a"))
+        await first_batch_is_held(embed)
+        second = asyncio.create_task(batcher("bb"))
+        await asyncio.sleep(0.05)
+        assert batcher.oldest_s() >= 0.05
+        embed.go.set()
+        await asyncio.gather(first, second)
+        assert batcher.oldest_s() == 0

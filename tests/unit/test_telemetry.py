@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 
 from experts.errors import ExpertTimeout
-from router.events import Concluded, Decided, Event, ExtraLeg, Finished, LegEnded, LegSettled
+from router.events import Concluded, Decided, Event, ExtraLeg, Finished, LegEnded, LegSettled, Unserved
 from router.plan import named
-from router.records import Failure, Reply, SkillScores, Usage
+from router.records import Failure, Reply, SkillScores, Ticket, Usage
+from router.response import Response, unheard
 from router.telemetry import Telemetry
+from router.trace_context import SAMPLED, Trace
 from tests.unit.make import decision, query, reply
 
 
@@ -169,3 +172,74 @@ def test_two_replicas_in_one_process_do_not_share_samples() -> None:
     one.emit(Finished("auto", "answered", 200, 0.1))
     name = "symposium_requests_total outcome=answered policy=auto status=200"
     assert (samples(one)[name], samples(two)[name]) == (1, 0)
+
+
+def test_time_per_token_is_of_what_came_after_the_first() -> None:
+    """1.5 s for the four tokens after the first; not of a call that was cut, nor of one token."""
+    name = "symposium_leg_per_token_seconds_sum expert=ada"
+    assert changed(LegEnded("ada", "l", "answered", 2.0, 0.5, output_tokens=5))[name] == 1.5 / 4
+    for leg in (
+        LegEnded("ada", "l", "cut", 2.0, 0.5, output_tokens=5),
+        LegEnded("ada", "l", "answered", 2.0, 0.5, output_tokens=1),
+        LegEnded("ada", "l", "answered", 2.0, 0.5),
+        LegEnded("ada", "l", "answered", 2.0, None, output_tokens=5),
+    ):
+        assert name not in changed(leg)
+
+
+def finished(*seconds: float, **fields: Any) -> Finished:
+    """An answered request, admitted at 4 s of the clock, with 2 s of overhead, and calls that took so long."""
+    made = decision(ticket=Ticket("anonymous", 4.0), overhead_s=2.0, query=query(stream=True))
+    response = Response(made, unheard, ended=[("answer", reply("ada", "?", seconds=s)) for s in seconds])
+    known: dict[str, Any] = {"first_byte_s": 0.25, "decision": made, "response": response}
+    return Finished("auto", "answered", 200, 7.0, **(known | fields))
+
+
+@pytest.mark.parametrize(
+    ("calls", "engine_s"),
+    [((3.0,), 3.0), ((1.0, 2.0), 3.0), ((4.0, 4.0), 4.0)],
+    ids=["one call", "one after the other", "beside each other: no more than since dispatch"],
+)
+def test_the_experts_time_is_apart_from_the_router_s(calls: tuple[float, ...], engine_s: float) -> None:
+    """Of the 6 s since admission 2 were overhead: experts have at most the other 4."""
+    found = changed(finished(*calls))
+    assert found["symposium_engine_seconds_sum policy=auto"] == engine_s
+    assert found["symposium_request_seconds_sum policy=auto"] == 7.0
+
+
+def test_only_answered_requests_have_an_experts_time() -> None:
+    """Of others it is not known what was still under way."""
+    assert "symposium_engine_seconds_sum policy=auto" not in changed(replace(finished(3.0), outcome="cancelled"))
+
+
+def test_the_first_byte_counts_by_whether_it_is_a_stream_s() -> None:
+    """A whole answer's first byte is its last, nearly; without one there is nothing to count."""
+    assert changed(finished(3.0))["symposium_first_byte_seconds_sum policy=auto stream=true"] == 0.25
+    assert not any("first_byte" in name for name in changed(finished(3.0, first_byte_s=None)))
+
+
+def test_requests_that_nobody_could_take_count_by_policy() -> None:
+    """The 503 itself is counted before a policy is known to it."""
+    assert changed(Unserved("auto")) == {"symposium_unserved_total policy=auto": 1}
+
+
+def test_an_observation_of_a_recorded_trace_points_to_it() -> None:
+    """In OpenMetrics only, and only where the trace is recorded: others would point to nothing."""
+
+    def exemplars(event: Event) -> set[str]:
+        of = telemetry()
+        of.emit(event)
+        samples = (sample for metric in of.registry.collect() for sample in metric.samples)
+        return {f"{s.name} {s.exemplar.labels['trace_id']}" for s in samples if s.exemplar}
+
+    trace = Trace("c" * 32, "d" * 16, SAMPLED, ours=True)
+    leg = LegEnded("ada", "l", "answered", 2.0, 0.5, output_tokens=5, trace=trace)
+    assert exemplars(leg) == {
+        f"symposium_leg_{what}seconds_bucket {'c' * 32}" for what in ("", "first_token_", "per_token_")
+    }
+    assert exemplars(replace(leg, trace=replace(trace, flags=0))) == set()
+    assert exemplars(finished(3.0, trace_id="c" * 32)) == {
+        f"symposium_{name} {'c' * 32}"
+        for name in ("requests_total", "request_seconds_bucket", "first_byte_seconds_bucket", "engine_seconds_bucket")
+    }
+    assert exemplars(finished(3.0)) == set()
