@@ -89,6 +89,7 @@ def test_apply_changes_both_replicas_and_rollback_changes_them_back(system: Syst
 
 def test_what_needs_a_restart_is_refused_with_the_list(system: System) -> None:
     """The command fails and says what; nothing changes."""
+    assert system.command("apply", str(system.file)).returncode == 0  # the file as it is
     before, text = system.served_versions(), system.file.read_text()
     known = yaml.safe_load(text)
     system.file.write_text(yaml.safe_dump(known | {"server": {"router_replicas": 1}}))
