@@ -7,6 +7,7 @@ model of an engine, a LoRA adapter on it, or a model behind any OpenAI-compatibl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -25,6 +26,7 @@ RESERVED_ARGS = frozenset(
         "disable-log-stats",
     }
 )
+PARALLEL = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
 EngineValue = str | int | float | bool | None | list[str | int | float] | dict[str, object]
 
 
@@ -141,6 +143,13 @@ class Engine(Spec):
             yield (), "gpus over 1 must be a whole number"
         if self.accelerator == "cpu" and self.gpus:
             yield (), "accelerator: cpu takes no gpus"
+        if self.accelerator == "gpu" and (ranks := self._ranks()) != max(self.gpus, 1):
+            yield (), f"gpus is {self.gpus:g}, but args divide the model among {ranks} ({' x '.join(PARALLEL)})"
+
+    def _ranks(self) -> int:
+        """How many GPUs one replica's arguments speak of."""
+        sizes = (str(self.args.get(key, 1)) for key in PARALLEL)
+        return prod(int(size) if size.isdigit() else 1 for size in sizes)
 
     @field_validator("args")
     @classmethod

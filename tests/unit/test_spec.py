@@ -57,6 +57,27 @@ def test_an_engine_that_cannot_be_placed_is_refused(fields: dict[str, Any]) -> N
         Engine(**(CPU | fields))
 
 
+@pytest.mark.parametrize(
+    ("gpus", "args", "fits"),
+    [
+        (2, {"tensor-parallel-size": 2}, True),
+        (4, {"tensor-parallel-size": 2, "pipeline-parallel-size": "2"}, True),
+        (0.5, {}, True),
+        (1, {"tensor-parallel-size": 2}, False),
+        (2, {}, False),
+        (0.5, {"tensor-parallel-size": 2}, False),
+    ],
+)
+def test_gpus_are_the_ranks_that_the_arguments_make(gpus: float, args: dict[str, Any], fits: bool) -> None:
+    """An engine that wants two GPUs and gets one fails after its download; one that gets two and uses one wastes it."""
+    engine = {"model": "m", "accelerator": "gpu", "gpus": gpus, "args": args}
+    if fits:
+        assert Engine.model_validate(engine).gpus == gpus
+    else:
+        with pytest.raises(ValidationError, match="args divide the model among"):
+            Engine.model_validate(engine)
+
+
 def test_autoscaling_has_an_order() -> None:
     """The least number of replicas is not above the greatest."""
     with pytest.raises(ValidationError):
