@@ -1,7 +1,7 @@
 """The way down of a running symposium: no new requests, and a bounded time for those under way.
 
 Serve's handle reaches every router replica, where an HTTP request reaches the one that the balancer chooses. Owns the
-waiting; what a replica does when it is told is `Held` in `router/api/chat.py`.
+waiting; what a replica does when it is told is `router/api/held.py`.
 """
 
 from __future__ import annotations

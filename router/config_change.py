@@ -20,6 +20,7 @@ FIXED: tuple[Path, ...] = (
     ("engines",),
     ("server", "host"),
     ("server", "router_replicas"),
+    ("server", "drain_s"),  # the command has it
     ("server", "limits", "max_body_bytes"),  # the edge's too
     ("server", "limits", "max_in_flight"),  # Serve's own limits follow from it
     ("routing", "embedder"),

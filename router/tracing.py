@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -100,7 +101,8 @@ class SpanSink:
         for ended in self._unsettled.values():
             self._put(_Leg(ended, None))
         self._unsettled.clear()
-        self._waiting.put(None)
+        with suppress(queue.Full):  # the thread is stuck, and ends with the process
+            self._waiting.put(None, timeout=CLOSE_S)
         self._thread.join(CLOSE_S)
         self._spans.close()
 

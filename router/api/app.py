@@ -14,7 +14,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.api.auth import authenticate
-from router.api.chat import Completions, Held
+from router.api.chat import Completions
+from router.api.held import Held
 from router.api.openapi import document
 from router.api.schema import parse_chat
 from router.api.schema_completion import parse_completion

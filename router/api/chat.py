@@ -19,12 +19,13 @@ from starlette.types import Message, Receive, Scope, Send
 from experts.errors import ExpertError
 from router.admission import admit
 from router.api.auth import authenticate
+from router.api.held import Held
 from router.api.http import ClientGone, header, header_values, read_body, send_error, send_json, start, while_connected
 from router.api.narrate import Narrator, progress
 from router.api.sse import DONE, Head, completion, event, last_chunk, relayed, told, whole_as_chunks
 from router.config import RequestLimits, Tracing
 from router.edition import Edition
-from router.errors import ExpertsFailed, ShuttingDown, SymposiumError
+from router.errors import ExpertsFailed, SymposiumError
 from router.events import Finished, Outcome
 from router.explain import decision_json, outcome_json, spent_json
 from router.logs import REQUEST_ID
@@ -206,33 +207,6 @@ class Completions:
         """Of the leg that was relayed."""
         if response.decision.query.progress:
             await _body(send, event(told(head, *progress(*response.ended[-1]))))
-
-
-class Held:
-    """How many requests this replica holds, as a context manager around each."""
-
-    def __init__(self, show: Callable[[int], None]) -> None:
-        self.count, self._show, self.closed = 0, show, False
-
-    def drain(self) -> int:
-        """Takes no new requests from now on; how many are still under way."""
-        self.closed = True
-        return self.count
-
-    def check_open(self) -> None:
-        """Raises ShuttingDown once `closed` is set: those that are held may finish, new ones go elsewhere."""
-        if self.closed:
-            raise ShuttingDown("The router is shutting down; try again shortly.", code="shutting_down")
-
-    def __enter__(self) -> None:
-        self._change(+1)
-
-    def __exit__(self, *_: object) -> None:
-        self._change(-1)
-
-    def _change(self, by: int) -> None:
-        self.count += by
-        self._show(self.count)
 
 
 def _trace(scope: Scope, request_id: str, settings: Tracing) -> Trace | None:

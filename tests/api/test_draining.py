@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from router.api.app import build_app
-from router.api.chat import Held
+from router.api.held import Held
 from router.service import at, open_service
 from tests.api.world import KeywordEmbedder, ask, config
 from tests.support import CHAT, Recorded, bound, eventually, http_client, on_a_port, raw_post

@@ -98,11 +98,13 @@ def test_what_is_not_recorded_is_not_taken() -> None:
 def test_more_than_can_wait_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue that is full never holds a request up."""
     monkeypatch.setattr(tracing, "MAX_WAITING", 1)
+    monkeypatch.setattr(tracing, "CLOSE_S", 0.01)
     monkeypatch.setattr(SpanSink, "_work", lambda _: None)  # nobody takes anything
     made = SpanSink(InMemorySpanExporter(), Tracing(), dict, lambda *_: 0.0)
     for _ in range(3):
         made.emit(Finished("auto", "answered", 200, 1.0, trace=traced()))
     assert made.dropped == 2
+    made.close()
 
 
 def test_an_odd_request_does_not_end_tracing(caplog: pytest.LogCaptureFixture) -> None:
