@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from router.api.app import build_app
+from router.latency import MIN_CALLS
 from router.service import Service, at, open_service
 from router.telemetry import serve_metrics
 from tests.api.world import KeywordEmbedder, World, config
@@ -119,6 +120,15 @@ class Observed:
             self.service.swap(await self.service.prepare(config))
 
         asyncio.run_coroutine_threadsafe(swapped(), self.loop).result(PATIENCE_S)
+
+    def used_to_be_quick(self, expert: str) -> None:
+        """As after so many calls of it that one that is late will be hedged."""
+
+        async def told() -> None:
+            for _ in range(MIN_CALLS):
+                self.service._health.ended(expert, "answered", 0.001, 0.001, failed=False)
+
+        asyncio.run_coroutine_threadsafe(told(), self.loop).result(PATIENCE_S)
 
     def scrape(self, accept: str = "text/plain") -> str:
         """What a scrape gets."""
