@@ -18,7 +18,7 @@ import yaml
 
 from loadtest.server import Served
 from router.store import FILE
-from tests.e2e.test_drain import QUESTION, working
+from tests.e2e.test_drain import KEY, KEY_ENV, QUESTION, working
 from tests.support import eventually
 
 pytestmark = pytest.mark.engine
@@ -50,7 +50,7 @@ class System:
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | {"COLUMNS": "200"},
+            env=os.environ | {"COLUMNS": "200", KEY_ENV: KEY},
         )
 
     def change(self, **policies: Any) -> None:
