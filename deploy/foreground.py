@@ -6,15 +6,19 @@ To people on the terminal; to programs as JSON lines on stderr, where that is no
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import ExitStack
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from deploy.apps import engine_app_name
 from deploy.cluster import AppState
+from deploy.downloads import download
 from deploy.drain import drained
 from deploy.local import Start, StartFailed, Stop, serving
+from router.config import Config
 from router.logs import write_to
 
 log = logging.getLogger(__name__)
@@ -74,8 +78,15 @@ def _start(stack: ExitStack, start: Start, console: Console, stop: Stop) -> None
                 if app.name not in tasks:
                     tasks[app.name] = bars.add_task(app.name, total=1, state="")
                 done = app.status == "RUNNING"
-                bars.update(tasks[app.name], completed=int(done), state=app.status.lower())
+                bars.update(tasks[app.name], completed=int(done), state=_state(app, start.config))
 
         stack.enter_context(serving(start, show))
     console.print(f"[green]ready[/green] on http://{start.config.server.host}:{start.port}/v1  (Ctrl-C stops)")
     console.print(EXAMPLE.format(port=start.port), markup=False, soft_wrap=True)
+
+
+def _state(app: AppState, config: Config) -> str:
+    """With what has been downloaded, of an engine that is loading."""
+    engine = {engine_app_name(name): engine for name, engine in config.engines.items()}.get(app.name)
+    loaded = download(engine, os.environ) if engine and app.status == "DEPLOYING" else ""
+    return ", ".join(filter(None, [app.status.lower(), loaded]))
