@@ -1,7 +1,7 @@
 """The `symposium` command. Reads, calls, prints; decides nothing.
 
-`fit` is in `deploy/teach.py`, `profile` in `deploy/measure.py`, `schema` in `deploy/validate.py`, other commands in files
-of their names.
+`fit` is in `deploy/teach.py`, `profile` in `deploy/measure.py`, `schema` in `deploy/validate.py`, other commands in
+files of their names.
 """
 
 from __future__ import annotations
