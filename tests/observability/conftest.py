@@ -10,7 +10,7 @@ from experts.recorded_book import Behaviour
 from tests.api.world import BEHAVIOURS, KEY, KEY_ENV, ROWS
 from tests.support import Recorded, recorded
 
-UNHURRIED = Behaviour(ttft_s=0.2)
+UNHURRIED = Behaviour(ttft_s=0.3)  # over the bound of `settings.hurried`
 
 
 @pytest.fixture(scope="session")

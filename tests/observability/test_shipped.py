@@ -122,8 +122,8 @@ def test_what_runs_faster_is_the_same_but_for_durations() -> None:
     """The copy that the tests run: every range is divided, `for` too, nothing else."""
     rule = {"alert": "A", "expr": 'rate(x_total{a="5m"}[5m]) > 0.5', "for": "2m", "labels": {"severity": "page"}}
     (group,) = hurried({"groups": [{"name": "g", "rules": [rule]}]})["groups"]
-    assert SCALE == 300
-    assert group["rules"] == [rule | {"expr": 'rate(x_total{a="5m"}[1000ms]) > 0.5', "for": "400ms"}]
+    assert SCALE == 120
+    assert group["rules"] == [rule | {"expr": 'rate(x_total{a="5m"}[2500ms]) > 0.5', "for": "1000ms"}]
 
 
 @needs_prometheus
