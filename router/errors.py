@@ -7,6 +7,7 @@ code, the parameter at fault, and whether sending the same request again can hel
     ├── NotFound                404 unknown model or path
     ├── Overloaded              429 our own bounds; with Retry-After
     ├── NoExpertAvailable       503 no capable expert is up; with Retry-After
+    ├── ShuttingDown            503 the router is on its way down; with Retry-After
     ├── ShuttingDown            503 new requests are not taken any more; with Retry-After
     └── ExpertsFailed           502 every expert that was asked failed
 """
