@@ -47,7 +47,6 @@ class Metrics:
         self.families: list[Family] = []
         self.version = ""
         self._experts: tuple[str, ...] = ()
-        self._policies: tuple[str, ...] = ()
         self._request_metrics()
         self._decision_metrics()
         self._leg_metrics()
@@ -165,16 +164,15 @@ class Metrics:
     ) -> None:
         """Another version is in force: new names get their series, those that have gone lose them, others keep theirs.
 
-        What ends under an old name afterwards is still counted; its series stays until the name is dropped again.
+        What ends under an old name afterwards is still counted; its series goes with the next version.
 
         Args:
             categories: that the classifier knows, `general` among them.
             max_in_flight: requests that the replica holds at most.
         """
-        self._forget("expert", {*self._experts} - {*experts})
-        self._forget("policy", {*self._policies} - {*policies})
-        if self.version != version:
-            self._forget("version", {self.version})
+        self._keep("expert", {*experts})
+        self._keep("policy", {*policies, labels.NAMED, labels.UNKNOWN})
+        self._keep("version", {version})
         self.config_info.labels(version).set(1)
         for expert in experts:
             if expert not in self._experts:
@@ -183,7 +181,7 @@ class Metrics:
         for policy in policies:
             self._series_of_policy(policy, labels.REASONS, categories, labels.CONCLUSIONS)
         self.limit.set(max_in_flight)
-        self.version, self._experts, self._policies = version, tuple(experts), tuple(policies)
+        self.version, self._experts = version, tuple(experts)
 
     def _series_of_expert(self, expert: str) -> None:
         self.expert_up.labels(expert)  # 0, unless it was looked at already
@@ -217,13 +215,14 @@ class Metrics:
         for how, why in conclusions:
             self.concluded.labels(policy, how, why)
 
-    def _forget(self, label: str, names: Set[str]) -> None:
+    def _keep(self, label: str, names: Set[str]) -> None:
+        """Series with another value of this label go."""
         for family in self.families:
             if label not in family.labels:
                 continue
             at = family.labels.index(label)
             for values in family.values():
-                if values[at] in names:
+                if values[at] not in names:
                     family.metric.remove(*values)
 
     def _counter(self, name: str, about: str, *names: str) -> Counter:

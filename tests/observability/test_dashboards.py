@@ -76,7 +76,7 @@ def scaled(panel: Panel, query: str, values: dict[str, float]) -> dict[str, floa
     return {labels: n * RANGE_S if per_second else n for labels, n in values.items()}
 
 
-@pytest.mark.parametrize("name", EXPECTED.keys() | GAUGES_OF_EXPERTS.keys(), ids=" ".join)
+@pytest.mark.parametrize("name", [*EXPECTED, *GAUGES_OF_EXPERTS], ids=" ".join)
 def test_a_panel_shows_exactly_what_happened(shown: Shown, name: tuple[str, str]) -> None:
     """By labels; nothing else is shown."""
     panel = PANELS[name]

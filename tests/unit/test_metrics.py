@@ -53,6 +53,8 @@ def test_what_ends_under_a_name_that_has_gone_is_counted() -> None:
     of.configured("def", ("bob",), ("auto",))
     of.emit(LegSettled("ada", "l", Usage(10, 5)))
     assert samples(of)["symposium_tokens_total exact=true expert=ada kind=output"] == 5
+    of.configured("ghi", ("bob",), ("auto",))
+    assert not any("expert=ada" in name for name in samples(of))
 
 
 def test_a_reload_that_is_rejected_counts() -> None:
