@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,7 +96,7 @@ def _verdict(path: Path, probes: Path | None) -> Verdict:
         verdict.stale = stale_profiles(found.config)
         know = _knowledge(found, found.config, verdict)
         if know is not None and probes is not None:
-            _check_probes(probes, know, verdict)
+            _check_probes(probes, know, verdict, found.tree.variables)
     return verdict
 
 
@@ -108,7 +108,7 @@ def _knowledge(found: Inspected, config: Config, verdict: Verdict) -> Knowledge 
     from router.reach import FITTED, PROFILES, reached
 
     def said(wrongs: Iterable[Wrong]) -> list[Problem]:
-        return [Problem(found.place(at), at, why) for at, why in wrongs]
+        return [Problem(found.place(at), at, hidden(why, found.tree.variables)) for at, why in wrongs]
 
     routing = config.routing
     if not Path(routing.fitted).exists():  # as of a configuration that `symposium fit` is yet to be run for
@@ -130,7 +130,8 @@ def _knowledge(found: Inspected, config: Config, verdict: Verdict) -> Knowledge 
     return None
 
 
-def _check_probes(path: Path, know: Knowledge, verdict: Verdict) -> None:
+def _check_probes(path: Path, know: Knowledge, verdict: Verdict, variables: Mapping[str, str]) -> None:
+    """`variables`: those that the configuration took from the environment."""
     from transformers.utils import logging
 
     from router.embedders import open_embedder
@@ -139,7 +140,8 @@ def _check_probes(path: Path, know: Knowledge, verdict: Verdict) -> None:
     tree = read_tree(path, os.environ)
 
     def said(wrongs: Iterable[Wrong]) -> list[Problem]:
-        return [Problem(place_of(tree.root, at), at, hidden(why, tree.variables)) for at, why in wrongs]
+        used = {**variables, **tree.variables}
+        return [Problem(place_of(tree.root, at), at, hidden(why, used)) for at, why in wrongs]
 
     wanted, wrong = checked(Probes, plain(tree.root)) if tree.whole else (None, [])
     if wanted is not None:

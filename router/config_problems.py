@@ -36,7 +36,8 @@ def checked(root: type[S], raw: dict[str, Any]) -> tuple[S | None, list[Wrong]]:
         fields = list(_of_fields(error, root, raw))
         rough = _Rough({at for at, _ in fields})
         rough.made(root, raw, ())
-        return None, list(dict.fromkeys([*fields, *rough.contradictions])) or [((), str(error))]
+        said = "; ".join(item["msg"] for item in error.errors(include_url=False, include_input=False))  # no values
+        return None, list(dict.fromkeys([*fields, *rough.contradictions])) or [((), said)]
 
 
 def _of_fields(error: ValidationError, root: type[Spec], raw: dict[str, Any]) -> Iterator[Wrong]:
@@ -141,7 +142,7 @@ class _Rough:
         rough = record.model_construct(**values)
         try:
             found = [((*at, *inner), why) for inner, why in rough.contradictions()]
-        except (TypeError, AttributeError):  # it has to do with a field that is not there
+        except (TypeError, AttributeError, ValueError, ArithmeticError):  # of a field that is not there, or wrong
             found = []
         self.contradictions += [wrong for wrong in found if not self._follows(record, at, *wrong)]
         return rough

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, MutableMapping
 
 REFERENCE = re.compile(r"\$(\$\{)|\$\{([^}]*)(\}?)")  # "$${" stands for "${"
-FORM = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+FORM = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-((?!.*\$\{).*))?", re.DOTALL)  # no reference inside a default
 MIN_HIDDEN = 3  # characters; a shorter value keeps no secret, and hiding it everywhere would garble every message
 
 

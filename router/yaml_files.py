@@ -101,9 +101,13 @@ class _Files:
         return good
 
     def _included(self, item: Scalar, source: Source, above: tuple[Path, ...], at: YamlPath) -> Table:
-        path = (source.folder / item.value).resolve()
-        shown = os.path.normpath(Path(source.shown).parent / item.value)
         nothing = Table({}, {}, item.place)
+        try:
+            path = (source.folder / item.value).resolve()
+        except (OSError, ValueError) as error:  # a NUL, or links in a circle
+            self._wrong(item.place, at, f"a path cannot be one: {error}")
+            return nothing
+        shown = os.path.normpath(Path(source.shown).parent / item.value)
         if path in above:
             self._wrong(item.place, at, f"'{item.value}' includes itself by way of others; remove one of the includes")
         elif len(above) > MAX_INCLUDED_DEPTH:

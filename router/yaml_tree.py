@@ -7,7 +7,6 @@ configuration, and nothing of files: `router/yaml_files.py` reads and includes t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,8 @@ from router.yaml_env import Unfit, expand
 
 MAX_DEPTH = 32
 MAX_VALUES = 50_000  # of one file, every use of an alias counted
+MAX_BITS = 64  # of a whole number
+HALVES = ("\ud800", "\udfff")  # the first and the last half of a character, which no file and no JSON can hold
 PREFIX = "tag:yaml.org,2002:"
 PLAIN = frozenset(PREFIX + kind for kind in ("null", "bool", "int", "float"))
 WORDS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}  # typed when they come from outside
@@ -133,7 +134,7 @@ def place_of(root: Node, path: YamlPath) -> Place:
 
 def read_document(text: str, source: Source, environ: Mapping[str, str]) -> Document:
     """Never raises: what cannot be read is among the problems."""
-    found = Document()
+    found, loader = Document(), None
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -141,17 +142,23 @@ def read_document(text: str, source: Source, environ: Mapping[str, str]) -> Docu
         found.root = None if root is None else _Builder(loader, source, environ, found).build(root, (), ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        found.problems.append(Problem(_place(source, mark), (), f"{error.problem}{_quoting(text, mark)}"))
+        context = error.context if isinstance(error, yaml.composer.ComposerError) else None  # as which anchor it is
+        said = ", ".join(filter(None, [context, error.problem]))
+        found.problems.append(Problem(_place(source, mark), (), f"{said}{_quoting(text, mark)}"))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         found.problems.append(Problem(Place(source, line, 1), (), f"{error.reason}: character {error.character:#x}"))
+    except (ValueError, OverflowError):  # the scanner's own, of "\UFFFFFFFF"
+        message = "an escape names no character; \\U takes at most 0010FFFF"
+        found.problems.append(Problem(_place(source, loader and loader.get_mark()), (), message))
     return found
 
 
 def _quoting(text: str, mark: Any) -> str:
     """The remedy for the one mistake that is made by following the documentation of variables."""
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
-    return "; inside braces and brackets write '${NAME}' in quotes" if re.search(r"[\[{].*\$\{", line) else ""
+    before = line[: max(0, line.rfind("${"))]
+    return "; inside braces and brackets write '${NAME}' in quotes" if "[" in before or "{" in before else ""
 
 
 TAGGED = "the tag {} is refused: only plain data is read here; remove it"
@@ -247,7 +254,7 @@ class _Builder:
 
     def _key(self, node: yaml.Node, path: YamlPath, place: Place) -> str | None:
         if isinstance(node, yaml.ScalarNode) and node.tag not in PLAIN:
-            return str(node.value)
+            return self._whole(str(node.value), path, place)
         said = f"'{node.value}'" if isinstance(node, yaml.ScalarNode) else "a collection"
         self._wrong(place, path, f"keys must be text, and {said} is none; write it in quotes")
         return None
@@ -260,17 +267,26 @@ class _Builder:
         except Unfit as error:
             self._wrong(place, path, str(error))
             return ""
+        self._whole(value, path, place)
         # Text that comes from outside stays text, and a field that wants a number reads it as one: a key of digits must
         # not lose its zeros. Three words are no text unless they are quoted.
         return value if node.style or value == node.value else WORDS.get(value, value)
 
     def _typed(self, node: yaml.ScalarNode, path: YamlPath, place: Place) -> Any:
         try:
-            return self._loader.construct_object(node)
-        except (ValueError, KeyError):  # of a tag that does not fit, or a number of thousands of digits
+            value = self._loader.construct_object(node)
+            if not isinstance(value, int) or value.bit_length() <= MAX_BITS:
+                return value
+            self._wrong(place, path, "a number that is too large; write it in quotes if it is text")
+        except (ValueError, KeyError, OverflowError):  # of a tag that does not fit, or thousands of digits
             if not any(tag == node.tag for tag, _ in self._loader.tagged):
                 self._wrong(place, path, "a number that cannot be read")
-            return ""
+        return ""
+
+    def _whole(self, text: str, path: YamlPath, place: Place) -> str:
+        if any(HALVES[0] <= character <= HALVES[1] for character in text):
+            self._wrong(place, path, "half of a character; write it whole")
+        return text
 
     def _wrong(self, place: Place, path: YamlPath, message: str) -> None:
         problem = Problem(place, path, message)

@@ -101,7 +101,8 @@ def test_a_problem_has_the_file_and_line_where_it_is_written(tmp_path: Path) -> 
     [
         ("[nothing.yaml]", "main.yaml:1:11: include.0: 'nothing.yaml' cannot be read: No such file or directory"),
         ("[.]", "is no file"),
-        ("['a\\0b']", "include.0"),
+        ("['a\\0b']", "special characters are not allowed"),
+        ('["a\\x00b"]', "include.0: a path cannot be one: embedded null byte"),
         ("other.yaml", "write a list of files"),
         ("[1]", "write a list of files"),
         ("[main.yaml]", "'main.yaml' includes itself by way of others"),
@@ -117,7 +118,7 @@ def test_what_cannot_be_included_is_said_alone(tmp_path: Path, include: str, wor
     (tmp_path / "noise.yaml").write_bytes(b"\xff")
     (tmp_path / "long.yaml").write_text("#" * (MAX_BYTES + 1))
     (problem,) = said(files(tmp_path, main=f"include: {include.replace(chr(92) + '0', chr(0))}\n"))
-    assert words in problem or "special characters" in problem
+    assert words in problem
 
 
 def test_includes_end(tmp_path: Path) -> None:

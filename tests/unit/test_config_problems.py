@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router import config_problems
 from router.config import Config
 from router.config_file import inspect_config
 from router.config_problems import checked
@@ -107,6 +109,23 @@ def test_thousands_of_problems_are_cut_short(tmp_path: Path) -> None:
     found = said(tmp_path, YAML + "".join(f"x{i}: 1\n" for i in range(1000)))
     assert len(found) == 201
     assert found[-1].endswith("and 800 problems more")
+
+
+def test_a_number_without_end_is_said(tmp_path: Path) -> None:
+    """What a record says of itself is not asked of numbers that it could not reckon with."""
+    text = YAML + "engines: {box: {model: x/y, accelerator: gpu, gpus: .inf}}\n"
+    assert any("engines.box.gpus: Input should be a finite number" in line for line in said(tmp_path, text))
+
+
+def test_what_cannot_be_placed_shows_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contradiction that is found again nowhere is told by its text alone: values may be secrets."""
+    monkeypatch.setattr(config_problems, "_Rough", lambda _: SimpleNamespace(made=lambda *_: None, contradictions=[]))
+    raw = yaml.safe_load(YAML.replace("model: ada-1", "engine: s3cr3t"))
+    config, wrong = checked(Config, raw)
+    ((at, why),) = wrong
+    assert (config, at) == (None, ())
+    assert "give exactly one of engine" in why
+    assert "s3cr3t" not in why
 
 
 BITS = st.recursive(

@@ -127,6 +127,18 @@ def test_what_is_no_probe_is_said_like_everything_else(tmp_path: Path, text: str
     assert f"{probes}:" in result.stderr
 
 
+def test_no_message_about_files_shows_a_value_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found after the YAML was read is told like what was found in it."""
+    monkeypatch.setenv("WHERE", "s3cr3t-place")
+    path = yaml_file(tmp_path, STATIC.replace("fitted.npz", "${WHERE}/fitted.npz"))
+    result = run(path)
+    assert "routing.fitted: no such file yet" in result.stderr
+    assert "${WHERE}/fitted.npz" in result.stderr
+    assert "s3cr3t" not in result.stderr + run(path, "--json").stdout
+
+
 def test_probes_lie_beside_their_configuration(tmp_path: Path) -> None:
     """In a folder of its name, else in the same folder; none at all is said."""
     path = yaml_file(tmp_path, STATIC.replace("fitted.npz", str(QUICKSTART.parent / "quickstart" / "fitted.npz")))

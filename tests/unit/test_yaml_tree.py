@@ -92,6 +92,13 @@ def test_aliases_and_merges_are_taken() -> None:
         ("a: {b: ${N}}\n", "inside braces and brackets write '${NAME}' in quotes"),
         ("a:\n\tb: 1\n", "cannot start any token"),
         ("a: \x00\n", "special characters are not allowed"),
+        ('a: "\\UFFFFFFFF"\n', "an escape names no character"),
+        ('a: "\\ud800"\n', "half of a character"),
+        ('"\\udfff": a\n', "half of a character"),
+        ("a: 0x" + "f" * 17, "a number that is too large"),
+        ("a: 1" + ":59" * 500 + ".5", "a number that cannot be read"),
+        ("a: &a 1\nb: &a 2\n", "found duplicate anchor 'a'"),
+        ("[" * 500_000, f"nested more than {MAX_DEPTH} deep"),
     ],
 )
 def test_what_would_be_misread_or_endless_is_refused(text: str, words: str) -> None:
@@ -151,6 +158,7 @@ def test_what_comes_from_outside_is_text() -> None:
         ("${}", "'${}' is no reference"),
         ("${a b}", "'${a b}' is no reference"),
         ("${1x}", "'${1x}' is no reference"),
+        ("${N:-${M}}", "'${N:-${M}' is no reference"),
     ],
 )
 def test_a_variable_that_is_not_there_is_said(value: str, words: str) -> None:
