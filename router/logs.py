@@ -20,7 +20,8 @@ MAX_CHARS = 2000  # of one text
 MAX_FRAMES = 12  # of one exception, the innermost
 _SECRET = re.compile(
     r"(?i)(bearer\s+)\S+|\b(?:sk|sym|pk|hf|ghp|xoxb)[-_][A-Za-z0-9_-]{8,}"
-    r"|(\b(?:authorization|x-symposium-internal|api[-_]?key)\b[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+(?:\s+[A-Za-z0-9._~+/=-]{16,})?"
+    r"|(\b(?:authorization|x-symposium-internal|api[-_]?key)\b[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+(?:\s+[A-Za-z0-9._~+/=-]{6,})?"
+    r"|(?<=://)[^\s/]+(?=@)"
 )
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName"}
 

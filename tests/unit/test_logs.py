@@ -101,6 +101,13 @@ def test_what_is_called_a_key_is_masked(text: str) -> None:
     assert "dXNl" not in masked(text)
 
 
+@pytest.mark.parametrize("text", ["authorization: Basic Ym9iOnB3", "http://bob:Ym9iOnB3@collector:4318/v1/traces"])
+def test_what_opens_a_door_by_its_place_is_masked(text: str) -> None:
+    """However short it is."""
+    assert "Ym9iOnB3" not in masked(text)
+    assert "[secret]" in masked(text)
+
+
 @pytest.mark.parametrize(
     "text", ["req_0123456789abcdef", "version 3 of a configuration", "token 17 of 20", "risk-free"]
 )

@@ -31,6 +31,8 @@ SECRETS = {
     "password: hunter2": "password: [secret]",
     '"api_key": "xyz"': '"api_key": "[secret]"',
     "https://bob:pw@host/x": "https://[secret]@host/x",
+    "https://bob:p@ss@host/x": "https://[secret]@host/x",
+    "Authorization: Basic Ym9iOnB3": "Authorization: Basic [secret]",
     "deadbeefdeadbeefdeadbeef00112233": "[secret]",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----": "[secret]",
     "-----BEGIN PRIVATE KEY-----\nMIIE cut off": "[secret]",
