@@ -120,7 +120,10 @@ class DecisionFiles:
                     insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608  # all ours
                     some = [row for row in rows if isinstance(row, kind)]
                     database.executemany(insert, ([getattr(row, name) for name in names] for row in some))
-            self._prune(_day(unix_s), current)
+            try:
+                self._prune(_day(unix_s), current)
+            except OSError:  # the rows are written, whatever becomes of old files
+                log.exception("%s: old files could not be removed", self.folder)
 
     def prune(self, unix_s: float) -> None:
         """What is too old goes, also where nobody asks any more. Raises OSError."""

@@ -108,8 +108,8 @@ class DecisionLog:
 
     def _give_up(self, leg_id: str) -> None:
         """A call of which the usage never came is written without it."""
-        ended, unix_s = self._unsettled.pop(leg_id)
-        self._put(_Record(unix_s, self._terms(), ended=ended))
+        if (found := self._unsettled.pop(leg_id, None)) is not None:  # `close` runs beside the event loop
+            self._put(_Record(found[1], self._terms(), ended=found[0]))
 
     def _put(self, record: _Record) -> None:
         if self._closing.is_set():

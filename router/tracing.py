@@ -45,6 +45,7 @@ from router.trace_context import AGGREGATE, ROUTE, Trace
 log = logging.getLogger(__name__)
 MAX_WAITING = 4096  # events that are not spans yet; what comes beyond is dropped, and counted
 CLOSE_S = 5.0
+SAY_EVERY_S = 60.0
 FINE = frozenset({"answered", "cut", "cancelled"})  # legs that did not fail
 
 
@@ -78,7 +79,8 @@ class SpanSink:
         self._settings, self._experts, self._usd = settings, experts, usd
         self._unsettled: dict[str, LegEnded] = {}
         self._waiting: queue.Queue[_Leg | _Request | None] = queue.Queue(MAX_WAITING)
-        self.dropped = 0
+        self.dropped = self._said = 0
+        self._said_at = float("-inf")
         self._spans = _Spans(exporter, settings.service_name)
         self._thread = threading.Thread(target=self._work, name="spans", daemon=True)
         self._thread.start()
@@ -88,6 +90,8 @@ class SpanSink:
         match event:
             case LegEnded(trace=Trace(recorded=True)):
                 self._unsettled[event.leg_id] = event
+                if len(self._unsettled) > MAX_WAITING:  # the usage of the oldest never came
+                    self._put(_Leg(self._unsettled.pop(next(iter(self._unsettled))), None))
             case LegSettled():
                 if (ended := self._unsettled.pop(event.leg_id, None)) is not None:
                     self._put(_Leg(ended, event.usage))
@@ -98,7 +102,7 @@ class SpanSink:
 
     def close(self) -> None:
         """Sends what is left, for at most `CLOSE_S` seconds and the exporter's own limit. Blocking."""
-        for ended in self._unsettled.values():
+        for ended in list(self._unsettled.values()):
             self._put(_Leg(ended, None))
         self._unsettled.clear()
         with suppress(queue.Full):  # the thread is stuck, and ends with the process
@@ -118,6 +122,13 @@ class SpanSink:
                 self._leg(item) if isinstance(item, _Leg) else self._request(item)
             except Exception:  # the thread's outermost shell: one odd request must not end all tracing
                 log.exception("no spans of a request")
+            self._say()
+
+    def _say(self) -> None:
+        """In the log what was dropped, not for each."""
+        if (dropped := self.dropped) > self._said and time.monotonic() - self._said_at >= SAY_EVERY_S:
+            log.warning("tracing: %d requests or calls have no spans: too many at once", dropped - self._said)
+            self._said, self._said_at = dropped, time.monotonic()
 
     def _leg(self, leg: _Leg) -> None:
         ended, trace = leg.ended, leg.ended.trace

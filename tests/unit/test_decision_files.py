@@ -118,6 +118,15 @@ def test_files_go_with_their_days(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_an_old_file_that_stays_does_not_make_new_rows_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written is never told as lost, whatever comes of the files that should go."""
+    files = DecisionFiles(tmp_path, settings(max_days=1))
+    files.write([row("req_1")], NOON)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError("not ours")))
+    files.write([row("req_2")], NOON + DAY_S)
+    assert requests(tmp_path) == ["req_2", "req_1"]
+
+
 def test_a_folder_with_anything_else_in_it_keeps_it(tmp_path: Path) -> None:
     """Only our own files are counted and removed."""
     files = DecisionFiles(tmp_path, settings(max_days=1))

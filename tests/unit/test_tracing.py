@@ -107,6 +107,30 @@ def test_more_than_can_wait_is_dropped_and_counted(monkeypatch: pytest.MonkeyPat
     made.close()
 
 
+def test_what_is_dropped_is_said_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    """Not for each, and not never."""
+    made = sink(InMemorySpanExporter())
+    made.dropped = 3
+    for n in range(3):
+        made.emit(Finished("auto", "answered", 200, 1.0, trace=traced(f"req_{n}")))
+    made.close()
+    assert [r.message for r in caplog.records] == ["tracing: 3 requests or calls have no spans: too many at once"]
+
+
+def test_legs_that_nobody_settles_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is told without what it used, and others still wait for theirs."""
+    monkeypatch.setattr(tracing, "MAX_WAITING", 2)
+    exporter = InMemorySpanExporter()
+    made = sink(exporter)
+    for n, name in enumerate(("a", "b", "math")):
+        made.emit(leg(traced(), f"req_1-{n}", expert=name))
+    made.emit(LegSettled("math", "req_1-2", USED))
+    made.close()
+    told = {name: "gen_ai.usage.output_tokens" in (span.attributes or {}) for name, span in spans(exporter).items()}
+    assert told["chat a"] is False
+    assert told["chat math"] is True
+
+
 def test_an_odd_request_does_not_end_tracing(caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be told as spans is logged, and the next request has its own."""
     exporter = InMemorySpanExporter()
