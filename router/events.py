@@ -1,5 +1,5 @@
-"""What happened, as frozen records. The core emits them; `telemetry` (and later the decision log) decide what
-they become. An emitter never waits and never fails.
+"""What happened, as frozen records. The core emits them; sinks (telemetry, pacing, the decision log, tracing) decide
+what they become. An emitter never waits and never fails.
 """
 
 from __future__ import annotations
