@@ -6,6 +6,7 @@ Knows every step's constructor and nothing of HTTP's shape, Ray or vLLM.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -38,6 +39,7 @@ from router.watch import Watch
 if TYPE_CHECKING:
     from router.tracing import SpanSink
 
+log = logging.getLogger(__name__)
 At = Callable[[Config], Mapping[str, Endpoint]]
 DRAIN_S = 5.0
 MAX_SESSIONS, SESSION_TTL_S = 10_000, 3600.0
@@ -88,8 +90,12 @@ class Service:
         return hosted <= self.watch.seen and any(self.watch.up[name] for name in config.answering)
 
     def emit(self, event: Event) -> None:
+        """Tells all sinks. None of them can fail a request, or keep the others from hearing of it."""
         for sink in self.sinks:
-            sink(event)
+            try:
+                sink(event)
+            except Exception:  # a sink's bug
+                log.exception("a sink failed")
 
     async def prepare(self, config: Config) -> Edition:
         """What can take the place of the edition in force: everything is read, and new experts are looked at already.

@@ -11,6 +11,7 @@ import pytest
 
 from experts.guard import TOKEN_HEADER
 from router.config_file import load
+from router.events import Event, Unserved
 from router.service import at, open_service
 from tests.api.world import KeywordEmbedder, config
 from tests.unit.make import YAML, yaml_file
@@ -77,6 +78,20 @@ async def test_a_router_is_whole_before_anybody_answers(tmp_path: Path) -> None:
             assert f'symposium_breaker_state{{expert="{expert}",state="closed"}} 1.0' in shown
             assert f'symposium_expert_up{{expert="{expert}"}} 0.0' in shown
         assert not service.ready
+
+
+@pytest.mark.anyio
+async def test_a_sink_that_fails_reaches_no_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The others hear of the event all the same, and the log says what happened."""
+    heard: list[Event] = []
+    async with open_service(
+        config(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9"), at("", ""), KeywordEmbedder()
+    ) as s:
+        s.sinks[:0] = [lambda _: dict[str, None]()["nothing"]]
+        s.sinks.append(heard.append)
+        s.emit(Unserved("auto"))
+    assert heard == [Unserved("auto")]
+    assert "a sink failed" in caplog.messages
 
 
 @pytest.mark.anyio
