@@ -19,6 +19,7 @@ MIN_DIALLED = 7
 _OPAQUE = r"A-Za-z0-9_+/=-"
 _LOCAL = r"\w.!#$%&'*+/=?^`{|}~-"
 _LABELS = "api[_-]?key|access[_-]?key|secret[_-]?key|client[_-]?secret|password|passwd|passphrase|pwd|secret|token"
+_PRIVATE = r"[A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PREFIXES = r"(?:sk|pk|rk|sym|xox[a-z]|glpat|hf|npm|pypi|gh[a-z]|github_pat|dop_v1|key)[-_]"
 
 
@@ -70,7 +71,7 @@ def _opaque(match: re.Match[str]) -> str:
 _DATE = re.compile(r"\d{4}[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ]\d{4}")
 _STEPS: tuple[tuple[re.Pattern[str], str | Replace], ...] = (
     (
-        re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.S),
+        re.compile(rf"-----BEGIN {_PRIVATE}.*?(?:-----END {_PRIVATE}|\Z)", re.S),
         "[secret]",
     ),
     (re.compile(r"(?<=://)[^\s/]+@"), "[secret]@"),
@@ -79,11 +80,13 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Replace], ...] = (
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){1,2}"), "[secret]"),
     (re.compile(rf"(?<![A-Za-z0-9]){_PREFIXES}[A-Za-z0-9_-]{{8,}}+", re.I), "[secret]"),
     (re.compile(r"(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[A-Z0-9]{12,}+|AIza[A-Za-z0-9_-]{20,}+)"), "[secret]"),
+    (re.compile(rf"((?:{_LABELS})[\"']?\s{{0,4}}[:=]\s{{0,4}}\")(?:[^\"\\\n]|\\.)++(?=\")", re.I), r"\1[secret]"),
+    (re.compile(rf"((?:{_LABELS})[\"']?\s{{0,4}}[:=]\s{{0,4}}')(?:[^'\\\n]|\\.)++(?=')", re.I), r"\1[secret]"),
     (re.compile(rf"((?:{_LABELS})[\"']?\s{{0,4}}[:=]\s{{0,4}}[\"']?)[^\s\"',;}}\[\]]++", re.I), r"\1[secret]"),
     (re.compile(rf"(?<![{_LOCAL}])[{_LOCAL}]++@[\w-]++(?:\.[\w-]++)++"), "[email]"),
     (re.compile(r"(?<![\w.:])(?:[0-9a-f]{0,4}:){2,8}[0-9a-f.]{0,15}", re.I), _ip),
     (re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]?\d)"), _ip),
     (re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}+(?:[ -]?[A-Z0-9]{1,4}+)?+", re.I), _iban),
     (re.compile(rf"(?<![{_OPAQUE}])[{_OPAQUE}]{{24,}}+"), _opaque),
-    (re.compile(r"(?<!\d)(?:\(?\+)?\(?\d(?:[ ().\-/\u00a0\u2009\u2010-\u2013]{0,2}\d)*+"), _number),
+    (re.compile(r"(?<!\d)(?:\(?\+)?\(?\d(?:[ ().\-/\u00a0\u2007\u2009\u202f\u2010-\u2013]{0,2}\d)*+"), _number),
 )

@@ -13,6 +13,7 @@ SECRETS = {
     "jürgen@müller.example": "[email]",
     "+49 (170) 123 45 67": "[phone]",
     "0170/1234567": "[phone]",
+    "+33\u202f1\u202f23\u202f45\u202f67\u202f89": "[phone]",
     "(030) 123-456": "[phone]",
     "555-0123": "[phone]",
     "4111 1111 1111 1111": "[number]",
@@ -29,12 +30,15 @@ SECRETS = {
     "Bearer abcdefghijk.lmn": "Bearer [secret]",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln": "[secret]",
     "password: hunter2": "password: [secret]",
+    'password: "correct horse battery"': 'password: "[secret]"',
+    "pwd = 'a, b; \\' c'": "pwd = '[secret]'",
     '"api_key": "xyz"': '"api_key": "[secret]"',
     "https://bob:pw@host/x": "https://[secret]@host/x",
     "https://bob:p@ss@host/x": "https://[secret]@host/x",
     "Authorization: Basic Ym9iOnB3": "Authorization: Basic [secret]",
     "deadbeefdeadbeefdeadbeef00112233": "[secret]",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----": "[secret]",
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOYBF\n-----END PGP PRIVATE KEY BLOCK-----": "[secret]",
     "-----BEGIN PRIVATE KEY-----\nMIIE cut off": "[secret]",
 }
 HARMLESS = [
@@ -106,7 +110,25 @@ def test_a_short_text_is_told_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a", "1 ", "a@", "a.", "+(", "ab12 ", "token:", "://", ":", "1.", "sk-", "-----BEGIN "]
+    "piece",
+    [
+        "a",
+        "1 ",
+        "a@",
+        "a.",
+        "+(",
+        "ab12 ",
+        "token:",
+        'token="',
+        "pwd='\\",
+        "://",
+        "://a",
+        "basic ",
+        ":",
+        "1.",
+        "sk-",
+        "-----BEGIN ",
+    ],
 )
 def test_a_long_text_takes_no_longer_than_its_length(piece: str) -> None:
     """A megabyte of what patterns begin with: a pattern that goes back and forth would not come to its end."""
