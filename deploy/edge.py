@@ -43,7 +43,7 @@ frontend symposium_public
     timeout http-request {REQUEST_LIMIT_S}s
     option http-buffer-request
     option http-ignore-probes
-    http-request return status 404 {_body(_NOT_FOUND)} if {{ path,url_dec -m beg /-/ }}
+    http-request return status 404 {_body(_NOT_FOUND)} if {{ path,url_dec -m beg /-/ /admin /experts }}
     http-request return status 413 {_body(_TOO_LARGE)} if {{ req.body_size gt {edge.max_body_bytes} }}
 {strip}
     http-request del-header serve_multiplexed_model_id

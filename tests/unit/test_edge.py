@@ -96,6 +96,14 @@ def test_slow_and_huge_requests_end_at_the_edge() -> None:
     )
 
 
+def test_other_applications_are_not_there_for_the_public() -> None:
+    """Also while no router is up: Serve then sends what comes through a proxy that goes by the path."""
+    lines = rules()
+    public = lines[lines.index("frontend symposium_public") : lines.index("frontend symposium_admin")]
+    (refused,) = (line for line in public if line.startswith("http-request return status 404"))
+    assert refused.endswith("if { path,url_dec -m beg /-/ /admin /experts }")
+
+
 def test_haproxy_accepts_serves_file_with_ours(tmp_path: Path) -> None:
     """Checked by the binary itself, through the wrapper; also where the router's backend is not there yet."""
     binary = haproxy()
