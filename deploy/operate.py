@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +77,7 @@ def backup(config: ConfigFile, file: Annotated[Path, typer.Argument(help="The co
         if file.exists():
             raise ValueError(f"{file}: is there already; name another file")
         Store(folder).backup(file)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, sqlite3.Error) as error:
         fail(str(error))
     out.print(f"written to {file}", markup=False, soft_wrap=True)
 

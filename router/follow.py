@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.1
 BEAT_S = 0.5
 FRESH_S = 1.0  # what was read longer ago is read again before a request is taken
+RETRY_S = 5.0  # then what is in force is prepared again, where that failed
 CATCH_UP_S = 0.5  # so long a request waits for that
 
 
@@ -44,14 +45,19 @@ class Follower:
         self._prepared: tuple[int, Edition | None] = (active, None)
         self._preparing: asyncio.Task[None] | None = None
         self._looked = service.clock()
+        self._tried = float("-inf")
         self._turn = asyncio.Lock()
         self._rejections: int | None = None
 
     async def follow(self) -> None:
         """Until it is cancelled."""
         while True:
-            with suppress(sqlite3.Error):  # said by its age: `symposium status` shows when a replica was last seen
+            try:
                 await self._look()
+            except sqlite3.Error:  # said by its age: a replica that was not seen for long is none
+                pass
+            except Exception:  # the outer shell of this task: without it the replica would stay on what it serves
+                log.exception("what is in force could not be followed")
             await asyncio.sleep(POLL_S)
 
     async def up_to_date(self) -> None:
@@ -59,7 +65,7 @@ class Follower:
         if self._service.clock() - self._looked > FRESH_S:
             with suppress(sqlite3.Error, TimeoutError):
                 async with asyncio.timeout(CATCH_UP_S):
-                    await self._look()
+                    await self._look(FRESH_S)
 
     async def leave(self) -> None:
         if self._preparing:
@@ -67,8 +73,11 @@ class Follower:
         with suppress(sqlite3.Error):
             await asyncio.to_thread(self._store.leave, self._run, self._me.id)
 
-    async def _look(self) -> None:
+    async def _look(self, fresh_s: float = -1.0) -> None:
+        """Unless somebody has looked that lately."""
         async with self._turn:
+            if self._service.clock() - self._looked <= fresh_s:
+                return
             found = await asyncio.to_thread(self._store.in_force, self._run)
             if found is None:  # another run has begun with this data folder: this one is on its way down
                 return
@@ -76,21 +85,27 @@ class Follower:
                 await self._swap(found.active)
             if found.candidate not in (None, self._prepared[0]) and self._preparing is None:
                 self._preparing = asyncio.create_task(self._prepare(found.candidate))
+            if found.candidate is None and found.active == self._me.active and self._preparing is None:
+                self._forget()
             self._hear(found)
             self._looked = self._service.clock()
-            if self._now() - self._me.seen >= BEAT_S:
+            if not 0 <= self._now() - self._me.seen < BEAT_S:  # also where the clock was put back
                 await self._beat()
 
     async def _swap(self, number: int) -> None:
-        if self._preparing is not None:
-            await self._preparing
-        if self._prepared[0] != number:
-            await self._prepare(number)
+        while self._preparing is not None or self._wanting(number):
+            self._preparing = self._preparing or asyncio.create_task(self._prepare(number))
+            await asyncio.shield(self._preparing)  # a request that looks may be cancelled: what it waits for may not
         edition = self._prepared[1]
         if edition is not None:
             self._service.swap(edition)
             self._me = Replica(self._me.id, self._me.address, 0.0, number, number)
             log.info("configuration %s is in force", edition.version)
+
+    def _wanting(self, number: int) -> bool:
+        """What is in force is tried again where it could not be prepared: the others serve it."""
+        again = self._prepared[1] is None and self._service.clock() - self._tried >= RETRY_S
+        return self._prepared[0] != number or again
 
     async def _prepare(self, number: int) -> None:
         edition, problem = None, None
@@ -101,9 +116,19 @@ class Follower:
                 edition, problem = None, "its files have changed since it was checked"
         except (ValueError, OSError) as error:
             problem = str(error)
-        self._prepared, self._preparing = (number, edition), None
+        except Exception as error:  # a bug of ours, or an ill disk: said, and no other change is kept from being made
+            log.exception("version %d could not be prepared", number)
+            problem = f"{type(error).__name__}: {error}"
+        self._prepared, self._preparing, self._tried = (number, edition), None, self._service.clock()
         self._me = Replica(self._me.id, self._me.address, 0.0, self._me.active, number, problem)
-        await self._beat()
+        with suppress(sqlite3.Error):  # it is said again
+            await self._beat()
+
+    def _forget(self) -> None:
+        """What was prepared and did not come into force: its knowledge, and the probes of its new experts."""
+        if self._prepared[0] != self._me.active:
+            self._prepared = (self._me.active, self._service.edition)
+            self._service.keep()
 
     async def _beat(self) -> None:
         me = self._me

@@ -283,7 +283,7 @@ class Pipeline:
         return error
 
     def _may_ask(self, expert: str) -> bool:
-        return self._watch.up[expert] and self._health.state(expert) != "open"
+        return self._watch.up.get(expert, False) and self._health.state(expert) != "open"
 
 
 def _session(query: Query, ticket: Ticket) -> tuple[str, str, str]:

@@ -59,7 +59,7 @@ class Service:
         self.clock = clock
         self.telemetry = Telemetry(*_names(knowledge))
         self.sinks: list[Emit] = [self.telemetry.emit]
-        self._client, self._embed, self._at = client, embed, at
+        self._client, self._at = client, at
         settings = config.routing.embedder
         self._batcher = MicroBatcher(embed, settings.max_batch, self.telemetry.embed_batch.observe)
         self.telemetry.queued("embed", self._batcher.oldest_s)
@@ -69,7 +69,7 @@ class Service:
         worth = self.telemetry.worth
         self._paces = Paces(config.policies, lambda name, usd: worth.labels(name).set(usd))
         self._sessions = Sessions(MAX_SESSIONS, SESSION_TTL_S)
-        self._dispatchers: WeakSet[Dispatcher] = WeakSet()  # requests under way hold on to theirs
+        self._legs: WeakSet[Legs] = WeakSet()  # requests under way hold on to theirs, and so does what settles them
         self.edition = self._edition(knowledge)
         self.up_to_date: Callable[[], Awaitable[None]] = _always
 
@@ -104,10 +104,15 @@ class Service:
             ValueError: fitted files, profiles or the embedder are missing or do not fit; says what to run.
         """
         knowledge = await asyncio.to_thread(Knowledge.load, config)
-        check_dimensions(knowledge, self._embed)
+        check_dimensions(knowledge, len(await self._batcher("warm up")))  # where others wait, too: one thread embeds
         self._health.configured(config.experts, self.edition.config.convening)
-        self.watch.follow({**self._at(self.edition.config), **self._at(config)})
+        # An expert that moves is looked at where it is now, until it has moved.
+        self.watch.follow({**self._at(config), **self._at(self.edition.config)})
         return self._edition(knowledge)
+
+    def keep(self) -> None:
+        """What was prepared does not take the place of the edition in force."""
+        self.watch.follow(self._at(self.edition.config))
 
     def swap(self, edition: Edition) -> None:
         """The next request begins with this edition; those under way end with theirs."""
@@ -116,12 +121,14 @@ class Service:
         self._health.configured(config.experts, config.convening)
         self._paces.configured(config.policies)
         self.telemetry.configured(*_names(edition.knowledge))
+        for name in config.experts:  # one that comes back has new series, and is as it was known
+            self.telemetry.expert_up.labels(name).set(self.watch.up[name])
+            self.telemetry.breaker_is(name, self._health.state(name))
         self.telemetry.config_applied(edition.version)
 
     async def close(self) -> None:
         """Settles what is under way."""
-        for dispatcher in list(self._dispatchers):
-            await dispatcher.drain(DRAIN_S)
+        await asyncio.gather(*(legs.drain(DRAIN_S) for legs in list(self._legs)))
         await self.watch.stop()
         self._batcher.close()
 
@@ -134,8 +141,8 @@ class Service:
 
         legs = Legs(self._client, experts_at, self.watch, self._health, emit)
         servers = {name: endpoint.base_url for name, endpoint in experts_at.items()}
+        self._legs.add(legs)
         dispatcher = Dispatcher(legs, self._health, servers, emit)
-        self._dispatchers.add(dispatcher)
         pipeline = Pipeline(
             knowledge=knowledge,
             embed=self._batcher,
@@ -194,7 +201,7 @@ async def open_service(config: Config, experts_at: At, embedder: Embedder | None
     """
     knowledge = Knowledge.load(config)
     embed = embedder or open_embedder(config.routing.embedder)
-    check_dimensions(knowledge, embed)
+    check_dimensions(knowledge, embed(["warm up"]).shape[1])
     async with open_session() as session:
         service = Service(knowledge, ExpertClient(session), embed, experts_at, time.monotonic)
         async with _decision_log(service) as decisions:
@@ -238,10 +245,10 @@ def _spans(service: Service) -> SpanSink | None:
     return sink
 
 
-def check_dimensions(knowledge: Knowledge, embed: Embedder) -> None:
-    """Raises ValueError where what was fitted is of other vectors than the embedder makes."""
+def check_dimensions(knowledge: Knowledge, made: int) -> None:
+    """Raises ValueError where what was fitted is of other vectors than the embedder makes: `made` numbers each."""
     routing, wanted = knowledge.config.routing, knowledge.fitted.vocabulary.centroids.shape[1]
-    if (made := embed(["warm up"]).shape[1]) != wanted:
+    if made != wanted:
         raise ValueError(
             f"{routing.fitted}: fitted for vectors of {wanted} numbers, embedder '{routing.embedder.model}' makes "
             f"{made}; run `symposium fit` again"

@@ -134,6 +134,10 @@ class Store:
     def begin(self, run: str, number: int) -> None:
         """A run of the system starts with this version; what earlier runs said of themselves goes."""
         with self._database() as database, database:
+            database.execute(
+                "UPDATE versions SET problem = 'the system ended before all replicas were ready' "
+                "WHERE number IN (SELECT candidate FROM runs)"
+            )
             database.execute("DELETE FROM runs")
             database.execute("DELETE FROM replicas")
             database.execute("INSERT INTO runs (run, active) VALUES (?, ?)", (run, number))
@@ -178,7 +182,10 @@ class Store:
         """The candidate does not come into force."""
         with self._database() as database, database:
             database.execute("UPDATE runs SET candidate = NULL WHERE run = ? AND candidate = ?", (run, number))
-            database.execute("UPDATE versions SET problem = ? WHERE number = ?", (problem, number))
+            database.execute(
+                "UPDATE versions SET problem = ? WHERE number = ? AND number NOT IN (SELECT active FROM runs)",
+                (problem, number),
+            )
 
     def beat(self, run: str, replica: Replica) -> None:
         """A replica lives, and is where it says."""
@@ -231,7 +238,7 @@ def restore(file: Path, folder: Path) -> None:
     Raises:
         ValueError: it is no backup of this project, or of a later version of it.
     """
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as backup:
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as backup:
         try:
             known = {name for (name,) in backup.execute("SELECT name FROM sqlite_master")} >= {"versions", "runs"}
             whole = backup.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

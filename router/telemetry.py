@@ -65,11 +65,15 @@ class Telemetry(Metrics):
         self.queue_age.labels(queue).set_function(oldest_s)
 
     def breaker_changed(self, expert: str, state: str) -> None:
-        """The expert's breaker is in this state now."""
-        for name in labels.STATES:
-            self.breaker.labels(expert, name).set(name == state)
+        """The expert's breaker has come into this state."""
+        self.breaker_is(expert, state)
         if state == "open":
             self.opened.labels(expert).inc()
+
+    def breaker_is(self, expert: str, state: str) -> None:
+        """The expert's breaker is in this state, as it may have been before."""
+        for name in labels.STATES:
+            self.breaker.labels(expert, name).set(name == state)
 
     def emit(self, event: Event) -> None:
         match event:

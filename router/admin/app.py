@@ -100,7 +100,9 @@ async def _put(request: Request) -> Response:
         raise BadRequest("The body is not UTF-8.", code="invalid_value") from error
     now = admin.changes.in_force()
     given = Snapshot.of(Path(now.path), {now.path: text})
-    if request.query_params.get("dry_run") == "true":
+    if (dry_run := request.query_params.get("dry_run", "false")) not in ("true", "false"):
+        raise BadRequest("It is true or false.", code="invalid_value", param="dry_run")
+    if dry_run == "true":
         return JSONResponse({"changes": await admin.changes.check(given)})
     wanted = request.headers.get("if-match")
     if wanted is None:

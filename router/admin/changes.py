@@ -84,6 +84,11 @@ class Changes:
                     await asyncio.to_thread(self._store.reject, self._run, refused.why)
                 raise
 
+    def begin(self) -> None:
+        """An admin side that ended in the middle of a change has left it behind: it is over."""
+        if (found := self._store.in_force(self._run)) and found.candidate is not None:
+            self._store.withdraw(self._run, found.candidate, "the admin side ended before all replicas were ready")
+
     async def check(self, given: Snapshot) -> tuple[str, ...]:
         """What `apply` would change. Raises Refused as it would."""
         return (await self._checked(given, self.in_force()))[2]
@@ -115,9 +120,13 @@ class Changes:
         except Busy as busy:
             self._store.withdraw(self._run, number, "another change was under way")
             raise Refused("another change is under way; try again") from busy
-        await self._prepared(number)
-        if not self._store.activate(self._run, number):
-            raise self._withdrawn(number, "the proposal was over before all replicas were ready")
+        try:
+            await self._prepared(number)
+            if not self._store.activate(self._run, number):
+                raise Refused("the proposal was over before all replicas were ready")
+        except BaseException as error:  # also when who asked has gone: it must not keep others from changing anything
+            self._store.withdraw(self._run, number, error.why if isinstance(error, Refused) else "it was interrupted")
+            raise
         version = self._store.version(number)
         assert version is not None, "just added"
         return await self._swapped(version, previous, differing)
@@ -137,33 +146,33 @@ class Changes:
         return new, knowledge.version, tuple(changes(old, new))
 
     async def _prepared(self, number: int) -> None:
-        end = self._now() + PREPARE_S
+        clock = asyncio.get_running_loop().time
+        end = clock() + PREPARE_S
         while True:
             alive = self._alive()
             if failed := [r for r in alive if r.prepared == number and r.problem is not None]:
-                raise self._withdrawn(number, f"replica {failed[0].id} cannot serve it: {failed[0].problem}")
+                raise Refused(f"replica {failed[0].id} cannot serve it: {failed[0].problem}")
             if alive and all(r.prepared == number for r in alive):
                 return
-            if self._now() > end:
-                raise self._withdrawn(number, f"replicas were not ready within {PREPARE_S:g} s")
+            if clock() > end:
+                raise Refused(f"replicas were not ready within {PREPARE_S:g} s")
             await asyncio.sleep(LOOK_S)
 
     async def _swapped(self, version: Version, previous: Version, differing: tuple[str, ...]) -> Applied:
-        began = self._now()
+        clock = asyncio.get_running_loop().time
+        began = clock()
         while True:
             alive = self._alive()
             late = tuple(r.id for r in alive if r.active != version.number)
-            seconds = self._now() - began
+            seconds = clock() - began
             if not late or seconds > SWAP_S:
                 return Applied(version, previous, differing, len(alive), seconds, late)
             await asyncio.sleep(LOOK_S)
 
-    def _withdrawn(self, number: int, why: str) -> Refused:
-        self._store.withdraw(self._run, number, why)
-        return Refused(why)
-
     def _alive(self) -> list[Replica]:
-        return self._store.replicas(self._run, self._now() - ALIVE_S)
+        """Not those that were seen later than now: the clock was put back, and they have said nothing since."""
+        now = self._now()
+        return [r for r in self._store.replicas(self._run, now - ALIVE_S) if r.seen <= now + ALIVE_S]
 
     def _state(self) -> InForce:
         found = self._store.in_force(self._run)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -74,14 +73,27 @@ class Admin:
 
         Its text is compared, not its time: editors and config maps put another file in its place.
         """
-        begun = self.changes.in_force()
-        path, seen = Path(begun.path), dict(begun.files)
+        path, seen = await asyncio.to_thread(self._seen)
         while True:
             await asyncio.sleep(FILE_LOOK_S)
             with suppress(OSError, ValueError):  # being written just now
-                found = {name: await asyncio.to_thread(read_text, Path(name)) for name in seen}
+                found = await asyncio.to_thread(_read, seen)
                 if found != seen:
                     seen = await self._apply_file(path, found)
+
+    def _seen(self) -> tuple[Path, dict[str, str]]:
+        """The configuration's file, and its text with what it includes as it was last looked at.
+
+        Where this side begins anew, a file that says what was in force before is not new: what was put in its place
+        since, or rolled back to, stays.
+        """
+        begun = self.changes.in_force()
+        if begun.origin not in ("start", "file"):
+            for version in (v for v in self._store.versions() if v.path == begun.path):
+                with suppress(OSError, ValueError):
+                    if _read(version.files) == version.files:
+                        return Path(begun.path), dict(version.files)
+        return Path(begun.path), dict(begun.files)
 
     async def _apply_file(self, path: Path, found: dict[str, str]) -> dict[str, str]:
         """What was read of it, to be compared with the next time."""
@@ -92,9 +104,14 @@ class Admin:
         except Refused as refused:
             said = "; ".join(refused.problems or refused.restart) or "see the status"
             log.error("%s is not taken: %s: %s", path, refused.why, said)
-        except sqlite3.Error:
+        except Exception:  # the outer shell of the watch: the next text is looked at, whatever became of this one
             log.exception("%s could not be applied", path)
         return found | given.files
+
+
+def _read(names: Iterable[str]) -> dict[str, str]:
+    """Raises OSError or ValueError."""
+    return {name: read_text(Path(name)) for name in names}
 
 
 @asynccontextmanager
@@ -103,6 +120,7 @@ async def open_admin(
 ) -> AsyncIterator[Admin]:
     """Running, and watching the file of the configuration that the run began with."""
     admin = Admin(store, run, now, fetch, engines)
+    await asyncio.to_thread(admin.changes.begin)
     task = asyncio.create_task(admin.watch_file())
     try:
         yield admin

@@ -103,7 +103,7 @@ class Completions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service, ending = self._service, _Ending(f"req_{uuid.uuid4().hex}", self._service.clock())
         edition = await service.admitted()  # kept to the end, whatever is in force by then
-        ending.trace = _trace(scope, ending.request_id, service.edition.config.tracing)
+        ending.trace = _trace(scope, ending.request_id, edition.config.tracing)
         REQUEST_ID.set(ending.request_id)  # of this task and those it starts: a request is a task of its own
 
         async def tracked(message: Message) -> None:

@@ -89,6 +89,7 @@ def test_what_would_change_can_be_asked_without_changing_it(running: Fleet) -> N
     old = running.versions
     found = running.put(running.policies(fresh=ONE), dry_run="true")
     assert found.json() == {"changes": ["policies.fresh"]}
+    assert running.put(running.policies(fresh=ONE), dry_run="1").status_code == 400  # never taken for a change
     assert running.versions == old
 
 
@@ -120,6 +121,10 @@ def test_without_the_token_there_is_nothing(running: Fleet) -> None:
             ("PUT", "/v1/config"),
             ("POST", "/v1/rollback"),
             ("GET", "/v1/targets"),
+            ("GET", "/v1/status"),
+            ("GET", "/v1/versions"),
+            ("GET", "/v1/versions/1"),
+            ("GET", "/v1/engines/old/metrics"),
         ):
             assert stranger.request(method, path).status_code == 401
             assert stranger.request(method, path, headers={"authorization": "Bearer no"}).status_code == 401
@@ -153,11 +158,14 @@ def test_an_earlier_version_comes_back(running: Fleet) -> None:
     assert running.versions == [second] * 2
 
 
-def test_when_one_replica_cannot_prepare_it_nobody_serves_it(running: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
+def test_when_one_replica_cannot_prepare_it_nobody_serves_it(
+    running: Fleet, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     """A fault on one replica's own disk, which cannot be had otherwise: the others keep the old version too."""
 
     async def broken(_: object) -> None:
-        raise ValueError("its disk is full")
+        raise kind("its disk is full")
 
     old = running.versions
     monkeypatch.setattr(running.services[1], "prepare", broken)

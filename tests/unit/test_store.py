@@ -65,6 +65,15 @@ def test_what_an_earlier_run_said_is_gone(tmp_path: Path) -> None:
     assert store.in_force("run") is None
 
 
+def test_what_was_proposed_when_a_run_ended_never_was_in_force(tmp_path: Path) -> None:
+    """Nobody rolls back to it unawares; the one in force is never said to have had a problem."""
+    store, first = begun(tmp_path)
+    store.propose("run", store.add("def", "/a.yaml", FILES, "admin", 2.0), 2.0, 10.0)
+    store.begin("next", first)
+    store.withdraw("next", first, "too late")
+    assert [version.problem is None for version in store.versions()] == [False, True]
+
+
 def test_replicas_are_those_that_were_seen_lately(tmp_path: Path) -> None:
     """The last word of each; who left, or was silent too long, is none."""
     store, number = begun(tmp_path)
@@ -143,7 +152,8 @@ def test_a_backup_takes_the_place_of_the_state(tmp_path: Path) -> None:
     store.backup(tmp_path / "copy.sqlite3")
     store.add("later", "/a.yaml", FILES, "admin", 9.0)
     (tmp_path / "data" / FILE).write_bytes(b"damaged" * 1000)
-    restore(tmp_path / "copy.sqlite3", tmp_path / "data")
+    (tmp_path / "copy.sqlite3").rename(tmp_path / "copy?50%25.sqlite3")  # SQLite opens it by a URI
+    restore(tmp_path / "copy?50%25.sqlite3", tmp_path / "data")
     assert [version.number for version in Store(tmp_path / "data").versions()] == [number]
 
 
