@@ -82,7 +82,7 @@ def inspect_config(
     if tree.whole:
         values = _Values(tree)
         raw = values.of(tree.root, ())
-        raw.setdefault("data", str(path.resolve().parent / "data"))
+        raw.setdefault("data", str(Path(os.path.realpath(path)).parent / "data"))
         config, wrong = checked(Config, raw)
         known = [problem.path for problem in problems if problem.path] + [at for at, _ in values.wrong]
         wrong = [(at, why) for at, why in wrong if not any(at[: len(above)] == above for above in known)]  # said once
@@ -119,7 +119,7 @@ class _Values:
 
     def _absolute(self, value: str, folder: Path, at: YamlPath, *, must_be_there: bool) -> str:
         try:
-            path = (folder / value).resolve()
+            path = Path(os.path.realpath(folder / value))  # `resolve` raises where links go in a circle
             if must_be_there and not path.exists():
                 self.wrong.append((at, f"no such file: {path}"))
         except (OSError, ValueError) as error:  # a NUL, or a name that is too long

@@ -59,9 +59,10 @@ def read_tree(path: Path, environ: Mapping[str, str], read: Callable[[Path], str
         path: as it is to be called in messages.
         read: the text of a file, which is given absolute, or OSError or ValueError.
     """
-    source = Source(str(path), path.resolve().parent)
+    whole = Path(os.path.realpath(path))  # `resolve` raises where links go in a circle
+    source = Source(str(path), whole.parent)
     tree = Tree(Table({}, {}, Place(source, 1, 1)))
-    tree.root = _Files(environ, read, tree).tables(path.resolve(), source, (), tree.root.place, ())
+    tree.root = _Files(environ, read, tree).tables(whole, source, (), tree.root.place, ())
     return tree
 
 
@@ -103,8 +104,8 @@ class _Files:
     def _included(self, item: Scalar, source: Source, above: tuple[Path, ...], at: YamlPath) -> Table:
         nothing = Table({}, {}, item.place)
         try:
-            path = (source.folder / item.value).resolve()
-        except (OSError, ValueError) as error:  # a NUL, or links in a circle
+            path = Path(os.path.realpath(source.folder / item.value))
+        except (OSError, ValueError) as error:  # a NUL
             self._wrong(item.place, at, f"a path cannot be one: {error}")
             return nothing
         shown = os.path.normpath(Path(source.shown).parent / item.value)

@@ -121,6 +121,16 @@ def test_what_cannot_be_included_is_said_alone(tmp_path: Path, include: str, wor
     assert words in problem
 
 
+def test_links_in_a_circle_are_said(tmp_path: Path) -> None:
+    """As an include, as a value, and as the file itself: a line each, and no traceback."""
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")
+    (problem,) = said(files(tmp_path, main="include: [ring]\n"))
+    assert problem.startswith("main.yaml:1:11: include.0: 'ring' cannot be read: ")
+    (problem,) = said(files(tmp_path, main=YAML + "  embedder: {model: ./ring}\n"))
+    assert "routing.embedder.model: no such file" in problem
+    assert any("cannot be read" in str(problem) for problem in inspect_config(tmp_path / "ring").problems)
+
+
 def test_includes_end(tmp_path: Path) -> None:
     """Circles of several files are found, depth and number are bounded; the same file twice is fine."""
     circle = files(tmp_path, a="include: [b.yaml]\n", b="include: [a.yaml]\n")
