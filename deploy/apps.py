@@ -38,18 +38,22 @@ def engine_app_name(engine: str) -> str:
     return f"expert-{engine}"
 
 
-def applications(config: Config, hosted_url: str, run: str) -> dict[str, tuple[Application, str]]:
+def applications(config: Config, hosted_url: str, run: str, admin_token: str) -> dict[str, tuple[Application, str]]:
     """Application name -> (application, route prefix), engines first.
 
     Args:
         hosted_url: Serve's internal listener as the router reaches it.
         run: the name that this run was begun under in the store of `config.data`.
+        admin_token: in the environment of the admin side's process alone.
     """
     apps = {
         engine_app_name(name): (host.application(name, _unqueued(config, name), config.loras(name)), f"/experts/{name}")
         for name in config.engines
     }
-    return apps | {ROUTER: (router(config, hosted_url, run), "/"), ADMIN: (admin(config, hosted_url, run), "/admin")}
+    return apps | {
+        ROUTER: (router(config, hosted_url, run), "/"),
+        ADMIN: (admin(config, hosted_url, run, admin_token), "/admin"),
+    }
 
 
 def _unqueued(config: Config, name: str) -> Engine:
@@ -73,6 +77,11 @@ def router(config: Config, hosted_url: str, run: str) -> Application:
         """The ASGI application, and what it is told from outside of HTTP."""
 
         app: Starlette
+
+        def check_health(self) -> None:
+            """Serve replaces a replica that cannot take over what all others serve: the next one begins with that."""
+            if self.app.state.service.behind():
+                raise RuntimeError("it could not take over the configuration in force")
 
         def drain(self) -> int:
             """Takes no new requests from now on; how many are still under way."""
@@ -117,7 +126,7 @@ async def _open(data: Path, hosted_url: str, run: str) -> AsyncIterator[Service]
             listener.close()
 
 
-def admin(config: Config, hosted_url: str, run: str) -> Application:
+def admin(config: Config, hosted_url: str, run: str, token: str) -> Application:
     """The admin side: one process for the whole system."""
     from ray import serve
 
@@ -137,7 +146,7 @@ def admin(config: Config, hosted_url: str, run: str) -> Application:
         max_ongoing_requests=PROBE_ROOM,
         graceful_shutdown_timeout_s=1.0,
         logging_config=LOGGING,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": {ADMIN_TOKEN_ENV: token}}},
     )
     return deployment.bind()
 

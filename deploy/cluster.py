@@ -57,15 +57,11 @@ class LocalCluster:
         max_body_bytes: int,
         *,
         admin: tuple[str, int],
-        environment: Mapping[str, str],
     ) -> None:
-        """Args:
-        admin: name of the admin side's application, and its port on loopback.
-        environment: what applications read besides.
-        """
+        """Args: admin: name of the admin side's application, and its port on loopback."""
         self.host, self.port = host, port
         self._router_app, self._cpus, self._max_body_bytes = router_app, cpus, max_body_bytes
-        self._admin, self._environment = admin, environment
+        self._admin = admin
         self.token = secrets.token_urlsafe(32)
         self.serve_port = 0
         self._run_dir: Path | None = None
@@ -140,7 +136,6 @@ class LocalCluster:
     def _set_environment(self, run_dir: Path, stats_port: int, metrics_port: int, fallback_port: int) -> None:
         proxy = run_dir / "h"
         wanted = {
-            **self._environment,
             TOKEN_ENV: self.token,
             INTERNAL_URL_ENV: self.internal_url,
             "RAY_SERVE_ENABLE_HA_PROXY": "1",

@@ -33,15 +33,15 @@ def drained(limit_s: float, hurried: threading.Event) -> int:
 async def _drained(limit_s: float, hurried: threading.Event) -> int:
     ends = time.monotonic() + limit_s
     # What is waited for is in other processes.
-    while (held := await _closed()) and time.monotonic() < ends and not hurried.is_set():  # noqa: ASYNC110
+    while (held := await _closed()) != 0 and time.monotonic() < ends and not hurried.is_set():  # noqa: ASYNC110
         await asyncio.sleep(POLL_S)
     if not held:
         await asyncio.sleep(FLUSH_S)
-    return held
+    return held or 0
 
 
-async def _closed() -> int:
-    """Closes every replica that is there now; how many requests they hold. Routers that cannot be asked hold none."""
+async def _closed() -> int | None:
+    """Closes every replica that is there now; how many requests they hold. None: they did not answer in time."""
     from ray import serve
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException
@@ -49,7 +49,9 @@ async def _closed() -> int:
     try:
         handle = serve.get_deployment_handle(ROUTER_DEPLOYMENT, ROUTER)
         told = await handle.broadcast("drain").results_async(timeout_s=ASK_S, return_exceptions=True)
-    except (RayError, RayServeException, TimeoutError):
+    except TimeoutError:
+        return None
+    except (RayError, RayServeException):  # there are none
         log.warning("the router replicas cannot be reached", exc_info=True)
         return 0
     return sum(held for held in told if isinstance(held, int))

@@ -15,7 +15,7 @@ import httpx
 
 from deploy.apps import ADMIN, ROUTER, applications
 from deploy.cluster import AppState, LocalCluster
-from deploy.state import ADMIN_TOKEN_ENV, running
+from deploy.state import running
 from router.config import Config
 from router.snapshot import Snapshot
 
@@ -73,10 +73,9 @@ def serving(start: Start, progress: Callable[[list[AppState], float], None]) -> 
             logical_cpus(config),
             limits.max_body_bytes,
             admin=(ADMIN, start.admin_port),
-            environment={ADMIN_TOKEN_ENV: token},
         ) as cluster,
     ):
-        cluster.deploy(applications(config, cluster.internal_url, run))
+        cluster.deploy(applications(config, cluster.internal_url, run, token))
         _wait_until_ready(cluster, limit_s, progress)
         yield cluster
 

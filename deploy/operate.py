@@ -29,6 +29,8 @@ def apply(
 ) -> None:
     """Put a configuration in force in the symposium that runs, in all of its router replicas or in none."""
     door = _door(load_config(config))
+    if (served := ask_admin(door, "GET", "/status").json()["path"]) != str(config.resolve()):
+        fail(f"{served} is served from that data folder, not {config}: paths in it would mean something else")
     text = config.read_text(encoding="utf-8")
     if dry_run:
         answer = ask_admin(door, "PUT", "/config?dry_run=true", content=text)

@@ -35,7 +35,7 @@ class Samples:
         return sum(value for found, value in self.values.get(name, {}).items() if wanted <= set(found))
 
     def rate(self, before: Samples, name: str, **labels: str) -> float:
-        """How fast a counter grew, per second; what began anew in between counts from 0."""
+        """How fast a counter grew, per second; 0 where it is less than before: a replica has begun anew."""
         seconds = self.at - before.at
         grown = self.total(name, **labels) - before.total(name, **labels)
         return max(grown, 0.0) / seconds if seconds > 0 else 0.0

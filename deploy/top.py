@@ -61,7 +61,11 @@ def look(door: AdminDoor) -> tuple[dict[str, Any], Samples]:
             err.print(f"replica {replica['id']}: {error}", style="yellow")
     for engine in status["engines"]:
         headers = {"authorization": f"Bearer {door.token}"}
-        answer = httpx.get(f"{door.url}/admin/v1/engines/{engine}/metrics", headers=headers, timeout=5)
+        try:
+            answer = httpx.get(f"{door.url}/admin/v1/engines/{engine}/metrics", headers=headers, timeout=5)
+        except httpx.HTTPError as error:
+            err.print(f"engine {engine}: {error}", style="yellow")
+            continue
         if answer.status_code == 200:
             texts.append(_of_engine(answer.text, engine))
     return status, Samples.of(texts, time.monotonic())

@@ -105,7 +105,7 @@ def _knowledge(found: Inspected, config: Config, verdict: Verdict) -> Knowledge 
     from router.fitted import Fitted
     from router.knowledge import Knowledge
     from router.profiles import Profiles
-    from router.reach import FITTED, PROFILES, reached
+    from router.reach import FITTED, reached
 
     def said(wrongs: Iterable[Wrong]) -> list[Problem]:
         return [Problem(found.place(at), at, hidden(why, found.tree.variables)) for at, why in wrongs]
@@ -126,7 +126,7 @@ def _knowledge(found: Inspected, config: Config, verdict: Verdict) -> Knowledge 
         verdict.warnings += said(reach.warnings)
         return Knowledge.load(config) if not reach.errors else None
     except (ValueError, OSError) as error:
-        verdict.warnings += said([(PROFILES, f"cannot be served: {error}")])
+        verdict.problems += said([(("routing",), f"cannot be served: {error}")])
     return None
 
 
@@ -150,7 +150,11 @@ def _check_probes(path: Path, know: Knowledge, verdict: Verdict, variables: Mapp
     if wanted is None or wrong or tree.problems:
         return
     logging.disable_progress_bar()
-    embed = open_embedder(know.config.routing.embedder)
+    try:
+        embed = open_embedder(know.config.routing.embedder)
+    except ValueError as error:
+        verdict.problems.append(Problem(place_of(tree.root, ()), (), hidden(str(error), variables)))
+        return
     found = asyncio.run(probed(wanted.probes, know, embed, _ask(know.config), time.monotonic))
     verdict.probes = len(found)
     verdict.problems += said(_differences(wanted, found))

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import psutil
@@ -27,13 +28,16 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running symposium. `url` is public; `internal_url` and `token` lead to the engines."""
+    """A running symposium. `url` is public; `internal_url` and `token` lead to the engines; `data` is the folder that it
+    writes to, where its configuration takes that from the environment.
+    """
 
     url: str
     internal_url: str
     token: str
     process: psutil.Process
     seconds_to_ready: float
+    data: Path
 
     @property
     def internal_headers(self) -> dict[str, str]:
@@ -80,15 +84,16 @@ def serving(config: Path, log: Path, env: dict[str, str] | None = None) -> Itera
     ports = ["--port", str(port), "--admin-port", str(admin_port)]
     command = [str(Path(sys.executable).parent / "symposium"), "serve", str(config), *ports]
     started = time.monotonic()
-    with log.open("wb") as output:
-        child = subprocess.Popen(  # noqa: S603  # our own command, no shell
-            command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | (env or {}), cwd=REPOSITORY
-        )
-    try:
-        wait_until_answering(child, f"http://127.0.0.1:{port}/ready", log, START_LIMIT_S)
-        yield _served(child, port, time.monotonic() - started)
-    finally:
-        stop(child)
+    with TemporaryDirectory(prefix="loadtest-data-") as folder:
+        data = Path(folder)  # of its own: several may run at once
+        with log.open("wb") as output:
+            environ = os.environ | {"SYMPOSIUM_DATA": folder} | (env or {})
+            child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environ, cwd=REPOSITORY)  # noqa: S603  # our own command, no shell
+        try:
+            wait_until_answering(child, f"http://127.0.0.1:{port}/ready", log, START_LIMIT_S)
+            yield _served(child, port, time.monotonic() - started, data)
+        finally:
+            stop(child)
 
 
 def stop(child: subprocess.Popen[bytes]) -> float:
@@ -134,7 +139,7 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-def _served(child: subprocess.Popen[bytes], port: int, seconds: float) -> Served:
+def _served(child: subprocess.Popen[bytes], port: int, seconds: float, data: Path) -> Served:
     process = psutil.Process(child.pid)
     end = time.monotonic() + STOP_LIMIT_S
     while not (replicas := [p for p in process.children(recursive=True) if "ray::ServeReplica" in _title(p)]):
@@ -149,6 +154,7 @@ def _served(child: subprocess.Popen[bytes], port: int, seconds: float) -> Served
         token=environ["SYMPOSIUM_INTERNAL_TOKEN"],
         process=process,
         seconds_to_ready=seconds,
+        data=data,
     )
 
 

@@ -51,7 +51,7 @@ class _Record:
 class NoLog:
     """Where nothing is to be written down."""
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, terms: Terms) -> None:
         """Nothing comes of it."""
 
 
@@ -62,15 +62,14 @@ class DecisionLog:
         self,
         settings: Decisions,
         files: DecisionFiles,
-        terms: Callable[[], Terms],
         on_written: OnWritten,
         on_dropped: OnDropped,
     ) -> None:
-        self._settings, self._files, self._terms = settings, files, terms
+        self._settings, self._files = settings, files
         self._on_written, self._on_dropped = on_written, on_dropped
         self._words = Words(files.key, settings.max_prompt_chars)
         self._queue: deque[_Record] = deque()
-        self._unsettled: dict[str, tuple[LegEnded, float]] = {}
+        self._unsettled: dict[str, _Record] = {}
         self._rows: list[Row] = []
         self._written_at = time.monotonic()
         self._given_up = False
@@ -82,15 +81,15 @@ class DecisionLog:
     def start(self) -> None:
         self._thread.start()
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, terms: Terms) -> None:
         """Of interest are the ends of requests and of calls. Never waits, never raises; one thread calls it."""
         if isinstance(event, Finished):
-            self._put(_Record(time.time(), self._terms(), event))
+            self._put(_Record(time.time(), terms, event))
         elif isinstance(event, LegSettled):
             ended = self._unsettled.pop(event.leg_id, None)
-            self._put(_Record(time.time(), self._terms(), None, ended[0] if ended else None, event))
+            self._put(_Record(time.time(), terms, None, ended.ended if ended else None, event))
         elif isinstance(event, LegEnded):
-            self._unsettled[event.leg_id] = event, time.time()
+            self._unsettled[event.leg_id] = _Record(time.time(), terms, ended=event)
             if len(self._unsettled) > MAX_UNSETTLED:
                 self._give_up(next(iter(self._unsettled)))
 
@@ -109,7 +108,7 @@ class DecisionLog:
     def _give_up(self, leg_id: str) -> None:
         """A call of which the usage never came is written without it."""
         if (found := self._unsettled.pop(leg_id, None)) is not None:  # `close` runs beside the event loop
-            self._put(_Record(found[1], self._terms(), ended=found[0]))
+            self._put(found)
 
     def _put(self, record: _Record) -> None:
         if self._closing.is_set():
@@ -199,14 +198,12 @@ class DecisionLog:
 async def open_decision_log(
     settings: Decisions,
     data: Path,
-    terms: Callable[[], Terms],
     on_written: OnWritten,
     on_dropped: OnDropped,
 ) -> AsyncIterator[DecisionLog | NoLog]:
     """A log that is written to below `data`; leaving the block writes what is there, for CLOSE_S at most.
 
     Args:
-        terms: prices and policies as they are now; asked for each record.
         on_written, on_dropped: told numbers of records, from whichever thread; must not raise.
 
     Raises:
@@ -215,9 +212,7 @@ async def open_decision_log(
     if not settings.enabled:
         yield NoLog()
         return
-    decisions = DecisionLog(
-        settings, await asyncio.to_thread(DecisionFiles, data, settings), terms, on_written, on_dropped
-    )
+    decisions = DecisionLog(settings, await asyncio.to_thread(DecisionFiles, data, settings), on_written, on_dropped)
     decisions.start()
     try:
         yield decisions

@@ -7,7 +7,9 @@ code, the parameter at fault, and whether sending the same request again can hel
     ├── NotFound                404 unknown model or path
     ├── Overloaded              429 our own bounds; with Retry-After
     ├── NoExpertAvailable       503 no capable expert is up; with Retry-After
+    ├── NotCurrent              503 this replica could not follow a change of the configuration; with Retry-After
     ├── ShuttingDown            503 the router is on its way down; with Retry-After
+    ├── NotCurrent              503 this replica could not follow a change of the configuration; with Retry-After
     ├── ShuttingDown            503 new requests are not taken any more; with Retry-After
     └── ExpertsFailed           502 every expert that was asked failed
 """
@@ -69,6 +71,10 @@ class Overloaded(SymposiumError):
 
 class NoExpertAvailable(SymposiumError):
     status, retryable, retry_after_s = 503, True, 5
+
+
+class NotCurrent(SymposiumError):
+    status, retryable, retry_after_s = 503, True, 1
 
 
 class ShuttingDown(SymposiumError):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from router.config import Config
 from router.edition import Edition
+from router.errors import NotCurrent
 from router.service import Service
 from router.snapshot import Snapshot
 from router.store import InForce, Replica, Store, Version
@@ -26,6 +27,7 @@ POLL_S = 0.1
 BEAT_S = 0.5
 FRESH_S = 1.0  # what was read longer ago is read again before a request is taken
 RETRY_S = 5.0  # then what is in force is prepared again, where that failed
+BEHIND_S = 2.0  # so long a replica may serve what was in force before
 CATCH_UP_S = 0.5  # so long a request waits for that
 
 
@@ -48,6 +50,13 @@ class Follower:
         self._tried = float("-inf")
         self._turn = asyncio.Lock()
         self._rejections: int | None = None
+        self._behind_since: float | None = None
+
+    @property
+    def behind(self) -> bool:
+        """Whether all others have long served what this replica could not take over: it must be replaced."""
+        since = self._behind_since
+        return since is not None and self._service.clock() - since > BEHIND_S
 
     async def follow(self) -> None:
         """Until it is cancelled."""
@@ -61,11 +70,17 @@ class Follower:
             await asyncio.sleep(POLL_S)
 
     async def up_to_date(self) -> None:
-        """Before a request is taken: looks again where that was too long ago."""
+        """Before a request is taken: looks again where that was too long ago.
+
+        Raises:
+            NotCurrent: another configuration has been in force for so long that this replica must not serve its own.
+        """
         if self._service.clock() - self._looked > FRESH_S:
             with suppress(sqlite3.Error, TimeoutError):
                 async with asyncio.timeout(CATCH_UP_S):
                     await self._look(FRESH_S)
+        if self.behind:
+            raise NotCurrent("This replica is not up to date; try again.", code="not_current")
 
     async def leave(self) -> None:
         if self._preparing:
@@ -82,7 +97,10 @@ class Follower:
             if found is None:  # another run has begun with this data folder: this one is on its way down
                 return
             if found.active != self._me.active:
+                self._behind_since = self._behind_since or self._service.clock()
                 await self._swap(found.active)
+            if found.active == self._me.active:
+                self._behind_since = None
             if found.candidate not in (None, self._prepared[0]) and self._preparing is None:
                 self._preparing = asyncio.create_task(self._prepare(found.candidate))
             if found.candidate is None and found.active == self._me.active and self._preparing is None:
@@ -151,7 +169,7 @@ async def following(
     await follower._look()
     task = asyncio.create_task(follower.follow())
     try:
-        service.up_to_date = follower.up_to_date
+        service.up_to_date, service.behind = follower.up_to_date, lambda: follower.behind
         yield follower
     finally:
         task.cancel()

@@ -25,7 +25,7 @@ from router.dispatch import Dispatcher
 from router.edition import Edition
 from router.embed import Embedder, MicroBatcher
 from router.embedders import open_embedder
-from router.events import Emit, Event
+from router.events import Event
 from router.health import Health
 from router.knowledge import Knowledge
 from router.legs import Legs
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 At = Callable[[Config], Mapping[str, Endpoint]]
+Sink = Callable[[Event, Edition], None]
 DRAIN_S = 5.0
+FIRST_LOOK_S = 2.0  # at an expert that a configuration adds, before it can come into force
 MAX_SESSIONS, SESSION_TTL_S = 10_000, 3600.0
 
 
@@ -58,7 +60,7 @@ class Service:
         config = knowledge.config
         self.clock = clock
         self.telemetry = Telemetry(*_names(knowledge))
-        self.sinks: list[Emit] = [self.telemetry.emit]
+        self.sinks: list[Sink] = [lambda event, _: self.telemetry.emit(event)]
         self._client, self._at = client, at
         settings = config.routing.embedder
         self._batcher = MicroBatcher(embed, settings.max_batch, self.telemetry.embed_batch.observe)
@@ -72,6 +74,7 @@ class Service:
         self._legs: WeakSet[Legs] = WeakSet()  # requests under way hold on to theirs, and so does what settles them
         self.edition = self._edition(knowledge)
         self.up_to_date: Callable[[], Awaitable[None]] = _always
+        self.behind: Callable[[], bool] = lambda: False
 
     async def admitted(self) -> Edition:
         """The edition that a request begins with."""
@@ -87,13 +90,15 @@ class Service:
         """
         config = self.edition.config
         hosted = {name for name in config.answering if config.experts[name].engine is not None}
-        return hosted <= self.watch.seen and any(self.watch.up[name] for name in config.answering)
+        return not self.behind() and hosted <= self.watch.seen and any(self.watch.up[name] for name in config.answering)
 
-    def emit(self, event: Event) -> None:
-        """Tells all sinks. None of them can fail a request, or keep the others from hearing of it."""
+    def emit(self, event: Event, edition: Edition) -> None:
+        """Tells all sinks, of which edition's request it is. None of them can fail a request, or keep the others from
+        hearing of it.
+        """
         for sink in self.sinks:
             try:
-                sink(event)
+                sink(event, edition)
             except Exception:  # a sink's bug
                 log.exception("a sink failed")
 
@@ -108,6 +113,7 @@ class Service:
         self._health.configured(config.experts, self.edition.config.convening)
         # An expert that moves is looked at where it is now, until it has moved.
         self.watch.follow({**self._at(config), **self._at(self.edition.config)})
+        await self.watch.looked_at(config.experts, FIRST_LOOK_S)
         return self._edition(knowledge)
 
     def keep(self) -> None:
@@ -137,7 +143,7 @@ class Service:
 
         def emit(event: Event) -> None:
             self._paces.emit(event, knowledge.usd)
-            self.emit(event)
+            self.emit(event, edition)
 
         legs = Legs(self._client, experts_at, self.watch, self._health, emit)
         servers = {name: endpoint.base_url for name, endpoint in experts_at.items()}
@@ -154,7 +160,8 @@ class Service:
             emit=emit,
             clock=self.clock,
         )
-        return Edition(knowledge, pipeline)
+        edition = Edition(knowledge, pipeline)
+        return edition
 
 
 def _names(
@@ -206,7 +213,7 @@ async def open_service(config: Config, experts_at: At, embedder: Embedder | None
         service = Service(knowledge, ExpertClient(session), embed, experts_at, time.monotonic)
         async with _decision_log(service) as decisions:
             spans = _spans(service)
-            service.sinks.append(decisions.emit)
+            service.sinks.append(lambda event, edition: decisions.emit(event, _terms(edition)))
             service.watch.start()
             try:
                 yield service
@@ -217,16 +224,17 @@ async def open_service(config: Config, experts_at: At, embedder: Embedder | None
 
 
 def _decision_log(service: Service) -> AbstractAsyncContextManager[DecisionLog | NoLog]:
-    """What happens is written down, by the prices and policies in force at that moment."""
-
-    def terms() -> Terms:
-        return Terms(service.edition.knowledge.usd, service.edition.config.policies)
+    """What happens is written down, by the prices and policies that the request began with."""
 
     def dropped(records: int, why: str) -> None:
         service.telemetry.log_dropped(why, records)
 
     config = service.edition.config
-    return open_decision_log(config.decisions, Path(config.data), terms, service.telemetry.log_written, dropped)
+    return open_decision_log(config.decisions, Path(config.data), service.telemetry.log_written, dropped)
+
+
+def _terms(edition: Edition) -> Terms:
+    return Terms(edition.knowledge.usd, edition.config.policies)
 
 
 def _spans(service: Service) -> SpanSink | None:
@@ -241,7 +249,7 @@ def _spans(service: Service) -> SpanSink | None:
         return know.usd(expert, usage) if expert in know.usd_per_token else 0.0
 
     sink = SpanSink(open_exporter(settings.endpoint), settings, lambda: service.edition.config.experts, usd)
-    service.sinks.append(sink.emit)
+    service.sinks.append(lambda event, _: sink.emit(event))
     return sink
 
 

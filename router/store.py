@@ -101,6 +101,7 @@ class Store:
         """Raises ValueError when the file is of a later version of this project, or no such file."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE
+        self.path.touch(mode=0o600)  # what configurations say is for their owner
         try:
             with self._database() as database:
                 database.execute("PRAGMA journal_mode = WAL")
@@ -214,6 +215,7 @@ class Store:
 
     def backup(self, file: Path) -> None:
         """A consistent copy, also while it is written to."""
+        file.touch(mode=0o600)
         with self._database() as database, closing(sqlite3.connect(file)) as copy:
             database.backup(copy)
 

@@ -6,8 +6,8 @@ Thin shell: the rule is that `FAILURES_UNTIL_DOWN` probes in a row must fail, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Set
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
+from contextlib import asynccontextmanager, suppress
 
 from experts.client import Endpoint, ExpertClient
 from experts.errors import ExpertUnreachable
@@ -32,6 +32,8 @@ class Watch:
         self._endpoints = dict(endpoints)
         self._up = dict.fromkeys(endpoints, False)
         self._seen: set[str] = set()
+        self._looked: set[str] = set()  # servers that were probed since they are here
+        self._news = asyncio.Event()  # one more of them
         self._waiting: dict[str, set[asyncio.Timeout]] = {}
         self._probes: dict[str, tuple[list[Endpoint], asyncio.Task[None]]] = {}  # by server
 
@@ -60,9 +62,19 @@ class Watch:
             if groups.get(server) != group:
                 task.cancel()
                 del self._probes[server]
+                self._looked.discard(server)
         for server, group in groups.items():
             if server not in self._probes:
                 self._probes[server] = group, asyncio.create_task(self._probe(group))
+
+    async def looked_at(self, experts: Iterable[str], limit_s: float) -> None:
+        """Until the servers of all these have been probed once, whatever came of it; for so long at most."""
+        servers = {self._endpoints[name].base_url for name in experts}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while not servers <= self._looked:
+                    self._news.clear()
+                    await self._news.wait()
 
     async def stop(self) -> None:
         tasks = [task for _, task in self._probes.values()]
@@ -93,6 +105,8 @@ class Watch:
             failures = 0 if alive else failures + 1
             if alive or failures == FAILURES_UNTIL_DOWN:
                 self._set(group, alive)
+            self._looked.add(group[0].base_url)
+            self._news.set()
             await asyncio.sleep(period_s if alive else HOSTED_PERIOD_S)
 
     def _set(self, group: list[Endpoint], alive: bool) -> None:

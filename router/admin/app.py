@@ -46,6 +46,10 @@ class NotValid(SymposiumError):
     status, kind = 422, "invalid_request_error"
 
 
+class NotNow(SymposiumError):
+    status, retryable, retry_after_s = 503, True, 5
+
+
 class PreconditionRequired(SymposiumError):
     status, kind = 428, "invalid_request_error"
 
@@ -199,6 +203,8 @@ async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     if error.restart:
         shaped: SymposiumError = Conflict(f"A restart is needed: {', '.join(error.restart)}.", code="restart_needed")
+    elif error.busy:
+        shaped = NotNow(f"{error.why}.", code="not_now")
     elif error.stale:
         shaped = PreconditionFailed(f"{error.why}.", code="stale_version")
     else:

@@ -8,6 +8,7 @@ What needs a restart is said before anything changes. Whatever is refused is cou
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +29,21 @@ LOOK_S = 0.05
 
 class Refused(Exception):
     """A configuration that does not come into force. `problems`: one line each, of what it says; `restart`: paths that
-    take effect only with a restart; `stale`: it was made of another version than the one in force.
+    take effect only with a restart; `stale`: it was made of another version than the one in force; `busy`: the same one
+    may be taken later.
     """
 
     def __init__(
-        self, why: str, problems: tuple[str, ...] = (), restart: tuple[str, ...] = (), *, stale: bool = False
+        self,
+        why: str,
+        problems: tuple[str, ...] = (),
+        restart: tuple[str, ...] = (),
+        *,
+        stale: bool = False,
+        busy: bool = False,
     ) -> None:
         super().__init__(why)
-        self.why, self.problems, self.restart, self.stale = why, problems, restart, stale
+        self.why, self.problems, self.restart, self.stale, self.busy = why, problems, restart, stale, busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ class Changes:
     def __init__(self, store: Store, run: str, now: Callable[[], float]) -> None:
         self._store, self._run, self._now = store, run, now
         self._turn = asyncio.Lock()
+        self._config: tuple[int, Config] | None = None  # of the version in force, once it was needed
 
     def in_force(self) -> Version:
         """Raises Refused when another system has taken over the data folder."""
@@ -119,7 +128,7 @@ class Changes:
             self._store.propose(self._run, number, self._now(), self._now() + PREPARE_S + SWAP_S)
         except Busy as busy:
             self._store.withdraw(self._run, number, "another change was under way")
-            raise Refused("another change is under way; try again") from busy
+            raise Refused("another change is under way; try again", busy=True) from busy
         try:
             await self._prepared(number)
             if not self._store.activate(self._run, number):
@@ -135,15 +144,25 @@ class Changes:
         """The configuration, what it is called by, and what differs."""
         try:
             new = await asyncio.to_thread(given.load)
-            old = await asyncio.to_thread(config_of, previous)
+            old = await self._served(previous)
             if restart := needs_restart(old, new):
                 raise Refused("a restart is needed", restart=tuple(restart))
+            if unset := sorted(_keys(new) - os.environ.keys()):
+                raise Refused(
+                    "keys of experts are not set in the environment that this system was started in", tuple(unset)
+                )
             knowledge = await asyncio.to_thread(Knowledge.load, new)
         except ConfigError as error:
             raise Refused("the configuration is not valid", tuple(error.problems)) from error
         except (ValueError, OSError) as error:
             raise Refused("the configuration cannot be served", tuple(str(error).splitlines())) from error
         return new, knowledge.version, tuple(changes(old, new))
+
+    async def _served(self, version: Version) -> Config:
+        """As it was read when it came into force, as far as that was in this process: files may have gone since."""
+        if self._config is None or self._config[0] != version.number:
+            self._config = version.number, await asyncio.to_thread(config_of, version)
+        return self._config[1]
 
     async def _prepared(self, number: int) -> None:
         clock = asyncio.get_running_loop().time
@@ -155,7 +174,7 @@ class Changes:
             if alive and all(r.prepared == number for r in alive):
                 return
             if clock() > end:
-                raise Refused(f"replicas were not ready within {PREPARE_S:g} s")
+                raise Refused(f"replicas were not ready within {PREPARE_S:g} s", busy=True)
             await asyncio.sleep(LOOK_S)
 
     async def _swapped(self, version: Version, previous: Version, differing: tuple[str, ...]) -> Applied:
@@ -179,3 +198,8 @@ class Changes:
         if found is None:
             raise Refused("another symposium has taken over the data folder", stale=True)
         return found
+
+
+def _keys(config: Config) -> set[str]:
+    """Variables of the environment that experts' API keys are in."""
+    return {expert.api_key_env for expert in config.experts.values() if expert.api_key_env}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from router.admin.changes import ALIVE_S, Changes, Refused
 from router.config_file import read_text
+from router.follow import config_of
 from router.snapshot import Snapshot
 from router.store import Store, Version
 
@@ -69,17 +70,28 @@ class Admin:
         return await self._fetch(engine) if engine in self._engines else None
 
     async def watch_file(self) -> None:
-        """Applies the configuration's file, and what it includes, whenever one of them changes; until cancelled.
+        """Applies the configuration's file, and what it includes, whenever one of them changes, and what was fitted or
+        profiled for it; until cancelled.
 
         Its text is compared, not its time: editors and config maps put another file in its place.
         """
         path, seen = await asyncio.to_thread(self._seen)
+        made = await asyncio.to_thread(self._made)
         while True:
             await asyncio.sleep(FILE_LOOK_S)
             with suppress(OSError, ValueError):  # being written just now
                 found = await asyncio.to_thread(_read, seen)
                 if found != seen:
                     seen = await self._apply_file(path, found)
+                elif (now := await asyncio.to_thread(self._made)) != made:
+                    made = now
+                    await self._apply(Snapshot.of(path, self.changes.in_force().files), "fitted or profiled")
+
+    def _made(self) -> list[tuple[int, int] | None]:
+        """Size and time of the files that `symposium fit` and `profile` write: nothing else writes them."""
+        config = config_of(self.changes.in_force())
+        names = (config.routing.fitted, config.routing.profiles, config.routing.learned)
+        return [_stamp(Path(name)) for name in names if name]
 
     def _seen(self) -> tuple[Path, dict[str, str]]:
         """The configuration's file, and its text with what it includes as it was last looked at.
@@ -98,15 +110,27 @@ class Admin:
     async def _apply_file(self, path: Path, found: dict[str, str]) -> dict[str, str]:
         """What was read of it, to be compared with the next time."""
         given = Snapshot.of(path)
+        await self._apply(given, "file")
+        return found | given.files
+
+    async def _apply(self, given: Snapshot, origin: str) -> None:
+        path = given.path
         try:
-            done = await self.changes.apply(given, "file")
+            done = await self.changes.apply(given, origin)
             log.info("version %d is in force, from %s", done.version.number, path)
         except Refused as refused:
             said = "; ".join(refused.problems or refused.restart) or "see the status"
             log.error("%s is not taken: %s: %s", path, refused.why, said)
         except Exception:  # the outer shell of the watch: the next text is looked at, whatever became of this one
             log.exception("%s could not be applied", path)
-        return found | given.files
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _read(names: Iterable[str]) -> dict[str, str]:

@@ -102,8 +102,7 @@ class Completions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service, ending = self._service, _Ending(f"req_{uuid.uuid4().hex}", self._service.clock())
-        edition = await service.admitted()  # kept to the end, whatever is in force by then
-        ending.trace = _trace(scope, ending.request_id, edition.config.tracing)
+        edition = service.edition  # of a request that is not taken; of another one, what is in force when it is
         REQUEST_ID.set(ending.request_id)  # of this task and those it starts: a request is a task of its own
 
         async def tracked(message: Message) -> None:
@@ -116,6 +115,8 @@ class Completions:
                 raise ClientGone from error
 
         try:
+            edition = await service.admitted()  # kept to the end, whatever is in force by then
+            ending.trace = _trace(scope, ending.request_id, edition.config.tracing)
             ending.principal = authenticate(header(scope, "authorization"), edition.config.server.api_keys)
             self._held.check_open()
             limits = edition.config.server.limits
@@ -138,7 +139,7 @@ class Completions:
             raise
         finally:
             finished = ending.finished(service.clock())
-            service.emit(finished)
+            service.emit(finished, edition)
             if finished.outcome == "cancelled":
                 log.info("cancelled by the client", extra=_fields(finished))
             elif finished.outcome == "failed":

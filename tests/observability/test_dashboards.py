@@ -19,7 +19,7 @@ from tests.observability.harness import Observed, Prometheus, needs_prometheus, 
 from tests.observability.scenario import CHANGED, EXPECTED, QUANTILES, SAME_AS, happen
 from tests.observability.settings import shipped, shipped_rules
 from tests.observability.stand_in import BUSY, TOKEN, AdminStandIn
-from tests.support import Recorded, on_a_port
+from tests.support import Recorded, eventually, on_a_port
 
 pytestmark = needs_prometheus
 RANGE_S = 3600  # of every query: holds all of the router's life
@@ -66,7 +66,8 @@ def shown(experts: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             happen(router)
             admin.engine = BUSY
             when = {job: found.scraped(job) for job in ("symposium-router", "symposium-engine")}
-            found.scraped("symposium-router")  # rules have been evaluated since
+            (alerts,) = EXPECTED["Overview", "Alerts"]
+            eventually(lambda: len(found.query('ALERTS{alertstate="firing"}')) >= len(alerts))  # rules take their turns
             yield Shown(router, Exposition.of(router.scrape()), found, when, at_start)
 
 

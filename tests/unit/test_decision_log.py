@@ -44,9 +44,7 @@ class Counts:
 
 @asynccontextmanager
 async def logging_to(folder: Path, counts: Counts, **fields: Any) -> AsyncIterator[DecisionLog]:
-    opened = open_decision_log(
-        settings(**({"flush_s": 0.05} | fields)), folder, lambda: TERMS, counts.wrote, counts.lost
-    )
+    opened = open_decision_log(settings(**({"flush_s": 0.05} | fields)), folder, counts.wrote, counts.lost)
     async with opened as log:
         assert isinstance(log, DecisionLog)
         yield log
@@ -61,10 +59,10 @@ async def test_requests_and_calls_are_written_while_the_router_runs(tmp_path: Pa
     """Within a moment, without anybody closing anything."""
     counts = Counts()
     async with logging_to(tmp_path, counts) as log:
-        log.emit(ended())
-        log.emit(settled())
-        log.emit(finished())
-        log.emit(refused("req_2"))
+        log.emit(ended(), TERMS)
+        log.emit(settled(), TERMS)
+        log.emit(finished(), TERMS)
+        log.emit(refused("req_2"), TERMS)
         await becomes_equal(lambda: counts.written, 3)
         assert [(r["request_id"], r["outcome"]) for r in rows(tmp_path)] == [
             ("req_2", "refused"),
@@ -73,7 +71,7 @@ async def test_requests_and_calls_are_written_while_the_router_runs(tmp_path: Pa
         assert [(r["leg_id"], r["outcome"], r["prompt_tokens"]) for r in rows(tmp_path, LegRow)] == [
             ("req_1-0", "answered", 10)
         ]
-        log.emit(refused("req_3"))
+        log.emit(refused("req_3"), TERMS)
         await becomes_equal(lambda: counts.written, 4)
     assert counts.total == 4
 
@@ -84,7 +82,7 @@ async def test_many_records_at_once_are_all_written(tmp_path: Path) -> None:
     counts = Counts()
     async with logging_to(tmp_path, counts) as log:
         for n in range(2 * BATCH + 500):
-            log.emit(refused(f"req_{n}"))
+            log.emit(refused(f"req_{n}"), TERMS)
         await becomes_equal(lambda: counts.written, 2 * BATCH + 500)
 
 
@@ -94,8 +92,8 @@ async def test_what_is_there_at_the_end_is_written(tmp_path: Path) -> None:
     counts = Counts()
     async with logging_to(tmp_path, counts, flush_s=60) as log:
         for n in range(2500):
-            log.emit(refused(f"req_{n}"))
-        log.emit(ended("req_0-0", "cancelled"))
+            log.emit(refused(f"req_{n}"), TERMS)
+        log.emit(ended("req_0-0", "cancelled"), TERMS)
     assert (counts.written, counts.dropped.total()) == (2501, 0)
     assert len(rows(tmp_path)) == 2500
     assert [(r["outcome"], r["prompt_tokens"]) for r in rows(tmp_path, LegRow)] == [("cancelled", None)]
@@ -111,7 +109,7 @@ async def test_what_the_queue_has_no_room_for_is_dropped_and_counted(
         async with logging_to(tmp_path, counts, queue=10) as log:
             with locked(tmp_path / FOLDER):
                 for n in range(5000):
-                    log.emit(refused(f"req_{n}"))
+                    log.emit(refused(f"req_{n}"), TERMS)
                 assert counts.dropped["queue_full"] > 0
                 assert counts.written == 0
     assert set(counts.dropped) == {"queue_full"}
@@ -126,10 +124,10 @@ async def test_what_cannot_be_written_is_dropped_and_counted(tmp_path: Path) -> 
     counts = Counts()
     async with logging_to(tmp_path, counts) as log:
         folder = (tmp_path / FOLDER).rename(tmp_path / "away")
-        log.emit(finished())
+        log.emit(finished(), TERMS)
         await becomes_true(lambda: counts.dropped["write_failed"] == 1)
         folder.rename(tmp_path / FOLDER)
-        log.emit(finished("req_2"))
+        log.emit(finished("req_2"), TERMS)
         await becomes_equal(lambda: counts.written, 1)
     assert [r["request_id"] for r in rows(tmp_path)] == ["req_2"]
 
@@ -139,8 +137,8 @@ async def test_a_record_of_which_no_row_can_be_made_costs_no_other(tmp_path: Pat
     """A bug of ours is counted; what comes after it is written."""
     counts = Counts()
     async with logging_to(tmp_path, counts) as log:
-        log.emit(finished(decision="not a decision", response=None))
-        log.emit(finished("req_2"))
+        log.emit(finished(decision="not a decision", response=None), TERMS)
+        log.emit(finished("req_2"), TERMS)
         await becomes_equal(lambda: counts.written, 1)
     assert counts.dropped == {"broken": 1}
 
@@ -160,13 +158,13 @@ class Hanging(DecisionFiles):
 def test_a_disk_that_hangs_holds_no_router_up(tmp_path: Path) -> None:
     """Closing waits for a bounded time; what was not written until then is counted as dropped, and what comes later."""
     counts, files = Counts(), Hanging(tmp_path, settings())
-    log = DecisionLog(settings(flush_s=0.01), files, lambda: TERMS, counts.wrote, counts.lost)
+    log = DecisionLog(settings(flush_s=0.01), files, counts.wrote, counts.lost)
     log.start()
-    log.emit(refused("req_1"))
+    log.emit(refused("req_1"), TERMS)
     assert files.asked.wait(60)
-    log.emit(refused("req_2"))
+    log.emit(refused("req_2"), TERMS)
     log.close(limit_s=0.01)
-    log.emit(refused("req_3"))
+    log.emit(refused("req_3"), TERMS)
     assert counts.dropped == {"closed": 3}
     files.let_go.set()
 
@@ -178,7 +176,7 @@ async def test_calls_that_are_never_settled_are_bounded(tmp_path: Path, monkeypa
     counts = Counts()
     async with logging_to(tmp_path, counts) as log:
         for n in range(3):
-            log.emit(ended(f"req_{n}-0", "cut"))
+            log.emit(ended(f"req_{n}-0", "cut"), TERMS)
         await becomes_equal(lambda: counts.written, 1)
         assert [(r["leg_id"], r["prompt_tokens"]) for r in rows(tmp_path, LegRow)] == [("req_0-0", None)]
     assert counts.written == 3
@@ -189,7 +187,7 @@ async def test_only_ends_are_written(tmp_path: Path) -> None:
     """A decision is told with its outcome, not before."""
     counts = Counts()
     async with logging_to(tmp_path, counts) as log:
-        log.emit(Decided(decision()))
+        log.emit(Decided(decision()), TERMS)
     assert counts.total == 0
 
 
@@ -197,9 +195,9 @@ async def test_only_ends_are_written(tmp_path: Path) -> None:
 async def test_an_operator_may_want_no_log(tmp_path: Path) -> None:
     """Then nothing is made, and nothing is counted."""
     counts = Counts()
-    async with open_decision_log(settings(enabled=False), tmp_path, lambda: TERMS, counts.wrote, counts.lost) as log:
+    async with open_decision_log(settings(enabled=False), tmp_path, counts.wrote, counts.lost) as log:
         assert isinstance(log, NoLog)
-        log.emit(finished())
+        log.emit(finished(), TERMS)
     assert (counts.total, rows(tmp_path)) == (0, [])
 
 

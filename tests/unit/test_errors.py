@@ -16,6 +16,7 @@ TABLE: list[tuple[type[SymposiumError], int, str, str, str | None]] = [
     (errors.MethodNotAllowed, 405, "invalid_request_error", "false", None),
     (errors.Overloaded, 429, "rate_limit_error", "true", "1"),
     (errors.NoExpertAvailable, 503, "server_error", "true", "5"),
+    (errors.NotCurrent, 503, "server_error", "true", "1"),
     (errors.ShuttingDown, 503, "server_error", "true", "5"),
     (errors.ExpertsFailed, 502, "server_error", "true", None),
 ]

@@ -11,6 +11,7 @@ import pytest
 
 from experts.guard import TOKEN_HEADER
 from router.config_file import load
+from router.edition import Edition
 from router.events import Event, Unserved
 from router.service import at, open_service
 from tests.api.world import KeywordEmbedder, config
@@ -87,9 +88,13 @@ async def test_a_sink_that_fails_reaches_no_request(tmp_path: Path, caplog: pyte
     async with open_service(
         config(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9"), at("", ""), KeywordEmbedder()
     ) as s:
-        s.sinks[:0] = [lambda _: dict[str, None]()["nothing"]]
-        s.sinks.append(heard.append)
-        s.emit(Unserved("auto"))
+
+        def broken(event: Event, edition: Edition) -> None:
+            raise KeyError(event)
+
+        s.sinks.insert(0, broken)
+        s.sinks.append(lambda event, edition: heard.append(event))
+        s.emit(Unserved("auto"), s.edition)
     assert heard == [Unserved("auto")]
     assert "a sink failed" in caplog.messages
 
