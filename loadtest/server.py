@@ -28,8 +28,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running symposium. `url` is public; `internal_url` and `token` lead to the engines; `data` is the folder that it
-    writes to, where its configuration takes that from the environment.
+    """A running symposium. `url` is public; `internal_url` and `token` lead to the engines; `data` is the folder that
+    it writes to, where its configuration takes that from the environment.
     """
 
     url: str
