@@ -134,7 +134,7 @@ def _print_applied(done: dict[str, Any], as_json: bool) -> None:
         f"{done['swap_s']:.2f} s after it was decided"
     )
     if done["late"]:
-        err.print(f"late: {', '.join(done['late'])}; they take no request before they serve it", style="yellow")
+        err.print(f"late: {', '.join(done['late'])}; they refuse requests until they serve it", style="yellow")
 
 
 def _print_changes(paths: list[str], what: str) -> None:

@@ -50,7 +50,7 @@ class Refused(Exception):
 class Applied:
     """What came into force, in place of what, what of it differs, and how long replicas took once it was decided.
 
-    `late` are replicas that have not said within SWAP_S that they serve it: they take no request before they do.
+    `late` are replicas that have not said within SWAP_S that they serve it: they refuse requests until they do.
     """
 
     version: Version

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 import router.admin.service
+import router.follow
 import router.watch
 from router.admin.changes import Changes
 from router.admin.service import open_admin
 from router.snapshot import Snapshot
-from tests.api.reload_world import RUN, Fleet, fleet
-from tests.support import Recorded, becomes_true, eventually_equal
+from tests.api.reload_world import RUN, Fleet, fleet, version_of
+from tests.api.world import ask
+from tests.support import Recorded, becomes_true, eventually, eventually_equal
 
 ONE = {"experts": ["ant"], "max_experts": 1}
 LOOKS_S = 0.3  # many looks of what looks every 10 ms
@@ -107,3 +109,58 @@ def test_an_expert_that_comes_back_shows_as_it_is(running: Fleet) -> None:
     assert changed.status_code == 200, changed.text
     assert running.admin.post("/v1/rollback").status_code == 200
     assert ups(running, "bee") == [1, 1]
+
+
+def test_a_replica_that_cannot_follow_serves_nothing_old_and_is_replaced(
+    running: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault on one replica's own disk, which cannot be had otherwise, while the others have gone on: 503 with a
+    retry, not ready, and unhealthy to whoever replaces replicas; once it can follow, it serves again.
+    """
+
+    async def broken(_: object) -> None:
+        raise ValueError("its disk is full")
+
+    monkeypatch.setattr(running.services[1], "prepare", broken)
+    monkeypatch.setattr(router.follow, "RETRY_S", 0.1)
+    given = Snapshot.of(running.file, {str(running.file): running.policies(fresh=ONE)})
+    number = running.store.add(version_of(given), str(given.path), given.files, "admin", time.time())
+    running.store.propose(RUN, number, time.time(), time.time() + 60)
+    assert running.store.activate(RUN, number)
+    eventually(running.services[1].behind)
+    answers = [world.post(ask("fresh")) for world in running.worlds]
+    assert [answer.status_code for answer in answers] == [200, 503]
+    assert answers[1].json()["error"]["code"] == "not_current"
+    assert answers[1].headers["retry-after"] == "1"
+    assert [world.http.get("/ready").json()["ready"] for world in running.worlds] == [True, False]
+    monkeypatch.undo()
+    eventually(lambda: running.worlds[1].post(ask("fresh")).status_code == 200)
+    assert not running.services[1].behind()
+
+
+def test_what_was_fitted_or_profiled_anew_is_taken_over(running: Fleet) -> None:
+    """`symposium fit` and `profile` write files that the configuration names: the same text is another version."""
+    before = running.versions
+    file = running.file.parent / "profiles.json"
+    known = json.loads(file.read_text())
+    known["experts"]["ant"]["overall"]["right"] -= 1
+    file.write_text(json.dumps(known))
+    eventually(lambda: set(running.versions).isdisjoint(before) and len(set(running.versions)) == 1)
+    assert running.admin.get("/v1/status").json()["origin"] == "fitted or profiled"
+
+
+def test_an_expert_whose_key_is_not_there_is_refused(running: Fleet) -> None:
+    """Calls would go without it: the variable is named, and nothing changes."""
+    known = json.loads(running.file.read_text())["experts"]
+    refused = running.put(running.text(experts=known | {"new": known["ant"] | {"api_key_env": "NOBODY_SET_THIS"}}))
+    assert refused.status_code == 422
+    assert refused.json()["error"]["problems"] == ["NOBODY_SET_THIS"]
+    assert len(set(running.versions)) == 1
+
+
+def test_two_changes_at_once_from_two_admin_sides_are_not_both_made(running: Fleet) -> None:
+    """The second one is told to try again: it is not wrong."""
+    number = running.store.add("abc", "/a.yaml", {}, "admin", time.time())
+    running.store.propose(RUN, number, time.time(), time.time() + 60)
+    refused = running.put(running.policies(fresh=ONE))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_now")
