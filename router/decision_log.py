@@ -23,6 +23,7 @@ from router.config_observability import Decisions
 from router.decision_files import DecisionFiles, Row
 from router.decision_rows import Terms, Words, decision_row, leg_row
 from router.events import Event, Finished, LegEnded, LegSettled
+from router.records import Decision, Reply
 
 log = logging.getLogger(__name__)
 Why = Literal["queue_full", "write_failed", "broken", "closed"]
@@ -34,6 +35,7 @@ IDLE_S = 3600.0  # then what has become too old goes
 BATCH = 1000  # rows
 CLOSE_S = 5.0
 SAY_EVERY_S = 60.0
+MAX_WAITING_CHARS = 64_000_000  # of questions and answers whose rows are not made yet: a disk may hang
 MAX_UNSETTLED = 10_000  # calls that have ended and of which the usage is not known yet
 
 
@@ -46,6 +48,15 @@ class _Record:
     finished: Finished | None = None
     ended: LegEnded | None = None
     settled: LegSettled | None = None
+
+    @property
+    def size(self) -> int:
+        """Characters of the question and of what experts said, which it keeps in memory."""
+        decision = self.finished.decision if self.finished else None
+        response = self.finished.response if self.finished else None
+        asked = decision.query.texts if isinstance(decision, Decision) else ()
+        replies = [leg for _, leg in response.ended if isinstance(leg, Reply)] if response else []
+        return sum(map(len, asked)) + sum(len(text) for reply in replies for text in reply.texts)
 
 
 class NoLog:
@@ -69,6 +80,7 @@ class DecisionLog:
         self._on_written, self._on_dropped = on_written, on_dropped
         self._words = Words(files.key, settings.max_prompt_chars)
         self._queue: deque[_Record] = deque()
+        self._put_chars, self._taken_chars = 0, 0  # each is changed by one thread alone
         self._unsettled: dict[str, _Record] = {}
         self._rows: list[Row] = []
         self._written_at = time.monotonic()
@@ -114,9 +126,11 @@ class DecisionLog:
         if self._closing.is_set():
             self._drop(1, "closed")
             return
-        if len(self._queue) >= self._settings.queue:
+        size = record.size
+        if len(self._queue) >= self._settings.queue or self._put_chars - self._taken_chars + size > MAX_WAITING_CHARS:
             self._drop(1, "queue_full")
             return
+        self._put_chars += size
         self._queue.append(record)
         if not self._awake.is_set():
             self._awake.set()
@@ -141,7 +155,9 @@ class DecisionLog:
 
     def _step(self) -> None:
         while self._queue and not self._given_up:
-            self._build(self._queue.popleft())
+            record = self._queue.popleft()
+            self._taken_chars += record.size
+            self._build(record)
             if len(self._rows) >= BATCH:
                 self._write()
             time.sleep(0)  # the event loop may have the interpreter now: rows by the hundred would keep it waiting

@@ -20,7 +20,7 @@ from router.decision_log import BATCH, DecisionLog, NoLog, open_decision_log
 from router.decision_rows import DecisionRow, LegRow
 from router.events import Decided
 from tests.support import becomes_equal, becomes_true
-from tests.unit.make import decision
+from tests.unit.make import decision, query
 from tests.unit.make_decisions import TERMS, ended, finished, refused, settings, settled
 
 
@@ -167,6 +167,23 @@ def test_a_disk_that_hangs_holds_no_router_up(tmp_path: Path) -> None:
     log.emit(refused("req_3"), TERMS)
     assert counts.dropped == {"closed": 3}
     files.let_go.set()
+
+
+def test_long_questions_behind_a_disk_that_hangs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what they hold in memory, not only by their number: what is too much is dropped, and counted."""
+    about = decision(query=query("?" * 100))
+    monkeypatch.setattr(router.decision_log, "MAX_WAITING_CHARS", 350)
+    counts, files = Counts(), Hanging(tmp_path, settings())
+    log = DecisionLog(settings(flush_s=0.01), files, counts.wrote, counts.lost)
+    log.start()
+    log.emit(refused("req_1"), TERMS)
+    assert files.asked.wait(60)
+    for n in range(5):
+        log.emit(finished(f"long_{n}", decision=about, response=None), TERMS)
+    log.emit(refused("req_2"), TERMS)
+    assert counts.dropped == {"queue_full": 2}
+    files.let_go.set()
+    log.close()
 
 
 @pytest.mark.anyio
