@@ -109,7 +109,7 @@ class Changes:
             Refused: there is none; or it cannot be served any more.
         """
         now = self.in_force()
-        known = [v for v in self._store.versions() if v.problem is None and v.files != now.files]
+        known = [v for v in self._store.versions() if v.problem is None and v.path == now.path and v.files != now.files]
         wanted = known[:1] if number is None else [v for v in self._store.versions() if v.number == number]
         if not wanted:
             raise Refused("no earlier version is kept" if number is None else f"version {number} is not kept")
