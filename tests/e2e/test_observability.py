@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.engine, needs_prometheus]
 def test_every_replica_and_engine_of_a_whole_system_is_scraped(served: Served, tmp_path: Path) -> None:
     """With the token that the system itself has written; each of vLLM's metrics that a dashboard shows is there."""
     config = load(REPOSITORY / "configs" / "quickstart.yaml")
-    door = json.loads((Path(config.data) / "admin.json").read_text())
+    door = json.loads((served.data / "admin.json").read_text())
     (tmp_path / "token").write_text(door["token"])
     body = {"model": "auto", "messages": [{"role": "user", "content": "What is 17 + 25?"}]}
     assert httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=60).status_code == 200

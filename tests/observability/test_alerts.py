@@ -146,6 +146,7 @@ def saturated(w: Watched) -> None:
 
 def queue_age(w: Watched) -> None:
     """The embedder stands still."""
+    eventually(lambda: w.router.world.metric("symposium_in_flight") == 0)  # else the question would be refused
     w.embedder.go.clear()
     try:
         with raw_post(w.router.world.url, ask("auto", "a question that is new")):
