@@ -65,6 +65,11 @@ class Metrics:
             "stream that had nothing to say for long begins with a comment.",
             _SECONDS, "policy", "stream",
         )  # fmt: skip
+        self.per_token = self._histogram(
+            "per_token_seconds",
+            "Time per output token after the first (TPOT) of an answer that went to its client as it was generated.",
+            _PER_TOKEN, "policy",
+        )  # fmt: skip
         self.overhead = self._histogram(
             "overhead_seconds",
             "The router's own work before anybody is asked: admission to dispatch, without the keyword expert.",
@@ -203,7 +208,7 @@ class Metrics:
     ) -> None:
         for ending in labels.ENDINGS:
             self.requests.labels(policy, *ending)
-        for histogram in (self.request_seconds, self.overhead, self.engine):
+        for histogram in (self.request_seconds, self.per_token, self.overhead, self.engine):
             histogram.labels(policy)
         for stream in labels.STREAM:
             self.first_byte.labels(policy, stream)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence, Set
+from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
 
@@ -15,6 +16,9 @@ from router import labels
 from router.events import Concluded, Decided, Event, ExtraLeg, Finished, LegEnded, LegSettled, Unserved
 from router.metrics import Metrics, serve_metrics
 from router.records import Decision, Failure, Reply, SkillScores
+
+if TYPE_CHECKING:
+    from router.response import Response
 
 __all__ = ["Telemetry", "serve_metrics"]
 
@@ -122,8 +126,8 @@ class Telemetry(Metrics):
         if leg.first_token_s is None:
             return
         self.leg_first_token.labels(leg.expert).observe(leg.first_token_s, trace)
-        if leg.outcome == "answered" and leg.output_tokens is not None and leg.output_tokens > 1:
-            per_token_s = (leg.seconds - leg.first_token_s) / (leg.output_tokens - 1)
+        per_token_s = _per_token(leg.seconds, leg.first_token_s, leg.output_tokens or 0)
+        if leg.outcome == "answered" and per_token_s is not None:
             self.leg_per_token.labels(leg.expert).observe(per_token_s, trace)
 
     def _finished(self, event: Finished) -> None:
@@ -139,8 +143,22 @@ class Telemetry(Metrics):
             called_s = sum(leg.seconds for _, leg in event.response.legs)
             since_s = self._clock() - event.decision.ticket.admitted_at - event.decision.overhead_s
             self.engine.labels(event.policy).observe(max(0.0, min(called_s, since_s)), trace)
+            if (per_token_s := _relayed(event.response)) is not None:
+                self.per_token.labels(event.policy).observe(per_token_s, trace)
 
 
 def _exemplar(trace_id: str | None) -> dict[str, str] | None:
     """What an observation points to: a trace that is recorded."""
     return {"trace_id": trace_id} if trace_id else None
+
+
+def _per_token(seconds: float, first_token_s: float | None, tokens: int) -> float | None:
+    """TPOT; None of fewer than two tokens."""
+    return None if first_token_s is None or tokens < 2 else (seconds - first_token_s) / (tokens - 1)
+
+
+def _relayed(response: Response) -> float | None:
+    """TPOT of the call whose words went straight to the client, if they did."""
+    replies = (leg for _, leg in reversed(response.ended) if isinstance(leg, Reply))
+    leg = next((leg for leg in replies if response.live is not None and leg.expert == response.live.expert), None)
+    return None if leg is None else _per_token(leg.seconds, leg.first_token_s, leg.usage.completion_tokens)

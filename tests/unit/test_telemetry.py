@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 
 from experts.errors import ExpertTimeout
+from router.dispatch import LiveReply
 from router.events import Concluded, Decided, Event, ExtraLeg, Finished, LegEnded, LegSettled, Unserved
 from router.plan import named
 from router.records import Failure, Reply, SkillScores, Ticket, Usage
@@ -216,6 +218,24 @@ def test_the_first_byte_counts_by_whether_it_is_a_stream_s() -> None:
     """A whole answer's first byte is its last, nearly; without one there is nothing to count."""
     assert changed(finished(3.0))["symposium_first_byte_seconds_sum policy=auto stream=true"] == 0.25
     assert not any("first_byte" in name for name in changed(finished(3.0, first_byte_s=None)))
+
+
+async def words() -> AsyncIterator[dict[str, Any]]:
+    """A live reply's, of which nothing is read here."""
+    yield {}
+
+
+def test_time_per_token_counts_by_policy_where_words_go_straight_to_the_client() -> None:
+    """Half a second of which 0.1 s to the first of five tokens: 0.1 s each of the others. A vote has none."""
+    made = decision(query=query(stream=True))
+    leg = reply("ada", "?", seconds=0.5, first_token_s=0.1)
+    live = LiveReply("ada", words(), lambda: leg, lambda error: Failure("ada", "l", error))
+    name = "symposium_per_token_seconds_sum policy=auto"
+    relayed = Response(made, unheard, live=live, ended=[("answer", leg)])
+    assert changed(finished(response=relayed))[name] == pytest.approx(0.1)
+    assert name not in changed(finished(response=Response(made, unheard, ended=[("answer", leg)])))
+    short = replace(leg, usage=Usage(10, 1))
+    assert name not in changed(finished(response=Response(made, unheard, live=live, ended=[("answer", short)])))
 
 
 def test_requests_that_nobody_could_take_count_by_policy() -> None:
