@@ -13,6 +13,7 @@ import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from router.config import Config
@@ -117,7 +118,7 @@ class Follower:
         edition = self._prepared[1]
         if edition is not None:
             self._service.swap(edition)
-            self._me = Replica(self._me.id, self._me.address, 0.0, number, number)
+            self._me = replace(self._me, seen=0.0, active=number, prepared=number, problem=None)
             log.info("configuration %s is in force", edition.version)
 
     def _wanting(self, number: int) -> bool:
@@ -138,7 +139,7 @@ class Follower:
             log.exception("version %d could not be prepared", number)
             problem = f"{type(error).__name__}: {error}"
         self._prepared, self._preparing, self._tried = (number, edition), None, self._service.clock()
-        self._me = Replica(self._me.id, self._me.address, 0.0, self._me.active, number, problem)
+        self._me = replace(self._me, seen=0.0, prepared=number, problem=problem)
         with suppress(sqlite3.Error):  # it is said again
             await self._beat()
 
@@ -149,8 +150,7 @@ class Follower:
             self._service.keep()
 
     async def _beat(self) -> None:
-        me = self._me
-        self._me = Replica(me.id, me.address, self._now(), me.active, me.prepared, me.problem)
+        self._me = replace(self._me, seen=self._now())
         await asyncio.to_thread(self._store.beat, self._run, self._me)
 
     def _hear(self, found: InForce) -> None:

@@ -222,7 +222,7 @@ class Store:
     def _versions(self, which: str, values: tuple[object, ...]) -> Iterator[Version]:
         with self._database() as database:
             rows = database.execute(
-                f"SELECT number, config, path, files, origin, made, problem FROM versions {which}",  # noqa: S608
+                f"SELECT number, config, path, files, origin, made, problem FROM versions {which}",  # noqa: S608  # ours: values are bound
                 values,
             ).fetchall()
         for number, config, path, files, origin, made, problem in rows:

@@ -100,7 +100,7 @@ class Changes:
 
     async def check(self, given: Snapshot) -> tuple[str, ...]:
         """What `apply` would change. Raises Refused as it would."""
-        return (await self._checked(given, self.in_force()))[2]
+        return (await self._checked(given, self.in_force()))[1]
 
     async def roll_back(self, number: int | None = None) -> Applied:
         """Puts an earlier version in force again, under a new number: that one, or the last that was before this one.
@@ -120,7 +120,7 @@ class Changes:
         previous = self.in_force()
         if instead_of not in (None, previous.number):
             raise Refused(f"version {previous.number} is in force, not {instead_of}; look at it first", stale=True)
-        _, name, differing = await self._checked(given, previous)
+        name, differing = await self._checked(given, previous)
         if name == previous.config:
             return Applied(previous, previous, (), len(self._alive()), 0.0)
         number = self._store.add(name, str(given.path), given.files, origin, self._now())
@@ -140,8 +140,8 @@ class Changes:
         assert version is not None, "just added"
         return await self._swapped(version, previous, differing)
 
-    async def _checked(self, given: Snapshot, previous: Version) -> tuple[Config, str, tuple[str, ...]]:
-        """The configuration, what it is called by, and what differs."""
+    async def _checked(self, given: Snapshot, previous: Version) -> tuple[str, tuple[str, ...]]:
+        """What the configuration is called by, and what of it differs."""
         try:
             new = await asyncio.to_thread(given.load)
             old = await self._served(previous)
@@ -156,7 +156,7 @@ class Changes:
             raise Refused("the configuration is not valid", tuple(error.problems)) from error
         except (ValueError, OSError) as error:
             raise Refused("the configuration cannot be served", tuple(str(error).splitlines())) from error
-        return new, knowledge.version, tuple(changes(old, new))
+        return knowledge.version, tuple(changes(old, new))
 
     async def _served(self, version: Version) -> Config:
         """As it was read when it came into force, as far as that was in this process: files may have gone since."""

@@ -56,6 +56,17 @@ routing:
   profiles: profiles.json
   general_expert: ada
 """
+# The same, and an engine of ours with its own model and an adapter on it.
+HOSTED = YAML.replace(
+    "experts:\n",
+    """\
+engines:
+  gpu0: {model: org/base, accelerator: cpu}
+experts:
+  base: {engine: gpu0, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
+  poet: {engine: gpu0, lora: org/poet, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
+""",
+)
 
 
 def yaml_file(folder: Path, text: str = YAML) -> Path:

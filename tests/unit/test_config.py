@@ -8,19 +8,9 @@ import pytest
 
 from router.config import Config
 from router.config_file import ConfigError, load
-from tests.unit.make import YAML, yaml_file
+from tests.unit.make import HOSTED, YAML, yaml_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-HOSTED = YAML.replace(
-    "experts:\n",
-    """\
-engines:
-  gpu0: {model: org/base, accelerator: cpu}
-experts:
-  base: {engine: gpu0, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
-  poet: {engine: gpu0, lora: org/poet, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
-""",
-)
 
 
 def problems(folder: Path, text: str) -> list[str]:

@@ -9,18 +9,8 @@ import pytest
 from router.config import Config
 from router.config_change import changes, needs_restart
 from router.config_file import load
-from tests.unit.make import YAML, yaml_file
+from tests.unit.make import HOSTED, yaml_file
 
-HOSTED = YAML.replace(
-    "experts:\n",
-    """\
-engines:
-  gpu0: {model: org/base, accelerator: cpu}
-experts:
-  base: {engine: gpu0, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
-  poet: {engine: gpu0, lora: org/poet, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
-""",
-)
 PRICE = "context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}"
 
 

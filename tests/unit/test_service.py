@@ -15,21 +15,12 @@ from router.edition import Edition
 from router.events import Event, Unserved
 from router.service import at, open_service
 from tests.api.world import KeywordEmbedder, config
-from tests.unit.make import YAML, yaml_file
+from tests.unit.make import HOSTED, yaml_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TEXT = YAML.replace("    model: ada-1\n", "    model: ada-1\n    api_key_env: ADA_KEY\n").replace(
-    "experts:\n",
-    """\
-engines:
-  gpu0: {model: org/base, accelerator: cpu}
-experts:
-  base: {engine: gpu0, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
-  poet: {engine: gpu0, lora: org/poet, context_tokens: 10, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}}
-""",
-)
+TEXT = HOSTED.replace("    model: ada-1\n", "    model: ada-1\n    api_key_env: ADA_KEY\n")
 
 
 def test_hosted_experts_are_below_their_engine_with_the_internal_token(tmp_path: Path) -> None:
