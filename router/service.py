@@ -31,7 +31,6 @@ from router.knowledge import Knowledge
 from router.legs import Legs
 from router.pace import Paces
 from router.pipeline import Pipeline
-from router.records import Usage
 from router.sessions import Sessions
 from router.telemetry import Telemetry
 from router.watch import Watch
@@ -242,14 +241,10 @@ def _spans(service: Service) -> SpanSink | None:
     settings = service.edition.config.tracing
     if settings.endpoint is None:
         return None
-    from router.tracing import SpanSink, open_exporter
+    from router.tracing import Known, SpanSink, open_exporter
 
-    def usd(expert: str, usage: Usage) -> float:
-        know = service.edition.knowledge  # an expert may have gone since its leg began
-        return know.usd(expert, usage) if expert in know.usd_per_token else 0.0
-
-    sink = SpanSink(open_exporter(settings.endpoint), settings, lambda: service.edition.config.experts, usd)
-    service.sinks.append(lambda event, _: sink.emit(event))
+    sink = SpanSink(open_exporter(settings.endpoint), settings)
+    service.sinks.append(lambda event, edition: sink.emit(event, Known(edition.config.experts, edition.knowledge.usd)))
     return sink
 
 

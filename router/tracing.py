@@ -16,9 +16,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -49,12 +49,20 @@ SAY_EVERY_S = 60.0
 FINE = frozenset({"answered", "cut", "cancelled"})  # legs that did not fail
 
 
+class Known(NamedTuple):
+    """What the configuration that a request began with says of its experts: who they are, what their tokens cost."""
+
+    experts: Mapping[str, Expert]
+    usd: Callable[[str, Usage], float]
+
+
 @dataclass(frozen=True, slots=True)
 class _Leg:
     """A leg that is over, with what it has used as far as that is known."""
 
     ended: LegEnded
-    usage: Usage | None
+    known: Known
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +70,16 @@ class _Request:
     """A request that is over. `at`: seconds on the monotonic clock."""
 
     finished: Finished
+    known: Known
     at: float
 
 
 class SpanSink:
     """Makes spans of events, for one router replica."""
 
-    def __init__(
-        self,
-        exporter: SpanExporter,
-        settings: Tracing,
-        experts: Callable[[], Mapping[str, Expert]],
-        usd: Callable[[str, Usage], float],
-    ) -> None:
-        """`experts`: those of the configuration in force; `usd`: what an expert's tokens cost."""
-        self._settings, self._experts, self._usd = settings, experts, usd
-        self._unsettled: dict[str, LegEnded] = {}
+    def __init__(self, exporter: SpanExporter, settings: Tracing) -> None:
+        self._settings = settings
+        self._unsettled: dict[str, _Leg] = {}
         self._waiting: queue.Queue[_Leg | _Request | None] = queue.Queue(MAX_WAITING)
         self.dropped = self._said = 0
         self._said_at = float("-inf")
@@ -85,25 +87,25 @@ class SpanSink:
         self._thread = threading.Thread(target=self._work, name="spans", daemon=True)
         self._thread.start()
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, known: Known) -> None:
         """Takes what belongs to a recorded trace. Never waits, never fails."""
         match event:
             case LegEnded(trace=Trace(recorded=True)):
-                self._unsettled[event.leg_id] = event
+                self._unsettled[event.leg_id] = _Leg(event, known)
                 if len(self._unsettled) > MAX_WAITING:  # the usage of the oldest never came
-                    self._put(_Leg(self._unsettled.pop(next(iter(self._unsettled))), None))
+                    self._put(self._unsettled.pop(next(iter(self._unsettled))))
             case LegSettled():
-                if (ended := self._unsettled.pop(event.leg_id, None)) is not None:
-                    self._put(_Leg(ended, event.usage))
+                if (leg := self._unsettled.pop(event.leg_id, None)) is not None:
+                    self._put(replace(leg, usage=event.usage))
             case Finished(trace=Trace(recorded=True)):
-                self._put(_Request(event, time.monotonic()))
+                self._put(_Request(event, known, time.monotonic()))
             case _:
                 pass
 
     def close(self) -> None:
         """Sends what is left, for at most `CLOSE_S` seconds and the exporter's own limit. Blocking."""
-        for ended in list(self._unsettled.values()):
-            self._put(_Leg(ended, None))
+        for leg in list(self._unsettled.values()):
+            self._put(leg)
         self._unsettled.clear()
         with suppress(queue.Full):  # the thread is stuck, and ends with the process
             self._waiting.put(None, timeout=CLOSE_S)
@@ -133,8 +135,8 @@ class SpanSink:
     def _leg(self, leg: _Leg) -> None:
         ended, trace = leg.ended, leg.ended.trace
         assert trace is not None, "only recorded ones are taken"
-        expert = self._experts().get(ended.expert)
-        cost = self._usd(ended.expert, leg.usage) if leg.usage is not None and expert is not None else None
+        expert = leg.known.experts.get(ended.expert)
+        cost = leg.known.usd(ended.expert, leg.usage) if leg.usage is not None and expert is not None else None
         attributes = leg_attributes(ended, expert, leg.usage, cost)
         self._spans.add(
             trace,
@@ -150,7 +152,7 @@ class SpanSink:
         finished, ends = request.finished, request.at
         trace = finished.trace
         assert trace is not None, "only recorded ones are taken"
-        attributes = request_attributes(finished, self._usd, prompts=self._settings.prompts)
+        attributes = request_attributes(finished, request.known.usd, prompts=self._settings.prompts)
         self._spans.add_root(
             trace,
             " ".join(

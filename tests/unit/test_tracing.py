@@ -19,7 +19,7 @@ from router.records import Answer, Decision, JsonObject, Plan, Query, Reply, Tic
 from router.response import Response
 from router.span_attributes import leg_attributes, request_attributes
 from router.trace_context import Trace, begun
-from router.tracing import SpanSink
+from router.tracing import Known, SpanSink
 from tests.unit.make import query
 
 HOSTED = Expert(
@@ -34,13 +34,11 @@ def traced(request_id: str = "req_1", **settings: Any) -> Trace:
     return found
 
 
+KNOWN = Known({"math": HOSTED}, lambda _, usage: usage.prompt_tokens / 1e6)
+
+
 def sink(exporter: InMemorySpanExporter) -> SpanSink:
-    return SpanSink(
-        exporter,
-        Tracing(endpoint="http://nowhere"),
-        lambda: {"math": HOSTED},
-        lambda _, usage: usage.prompt_tokens / 1e6,
-    )
+    return SpanSink(exporter, Tracing(endpoint="http://nowhere"))
 
 
 def leg(trace: Trace | None, leg_id: str = "req_1-0", outcome: str = "answered", expert: str = "math") -> LegEnded:
@@ -55,8 +53,8 @@ def test_a_leg_waits_for_what_it_used() -> None:
     """The span of a leg is made when it is settled: also an aborted one says what it really used."""
     exporter, trace = InMemorySpanExporter(), traced()
     made = sink(exporter)
-    made.emit(leg(trace, outcome="cut"))
-    made.emit(LegSettled("math", "req_1-0", USED))
+    made.emit(leg(trace, outcome="cut"), KNOWN)
+    made.emit(LegSettled("math", "req_1-0", USED), KNOWN)
     made.close()
     span = spans(exporter)["chat math"]
     assert span.attributes is not None
@@ -74,7 +72,7 @@ def test_a_leg_that_is_never_settled_is_not_lost() -> None:
     """At the end, legs that nobody has settled are told without tokens; an expert that is gone is no error."""
     exporter = InMemorySpanExporter()
     made = sink(exporter)
-    made.emit(leg(traced(), expert="gone", outcome="timeout"))
+    made.emit(leg(traced(), expert="gone", outcome="timeout"), KNOWN)
     made.close()
     span = spans(exporter)["chat gone"]
     assert span.attributes is not None
@@ -88,9 +86,9 @@ def test_what_is_not_recorded_is_not_taken() -> None:
     made = sink(exporter)
     unsampled = begun("req_2", [], [], ours=True, sample=0.0)
     for trace in (None, unsampled):
-        made.emit(leg(trace))
-        made.emit(LegSettled("math", "req_1-0", USED))
-        made.emit(Finished("auto", "answered", 200, 1.0, trace=trace))
+        made.emit(leg(trace), KNOWN)
+        made.emit(LegSettled("math", "req_1-0", USED), KNOWN)
+        made.emit(Finished("auto", "answered", 200, 1.0, trace=trace), KNOWN)
     made.close()
     assert exporter.get_finished_spans() == ()
 
@@ -100,9 +98,9 @@ def test_more_than_can_wait_is_dropped_and_counted(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(tracing, "MAX_WAITING", 1)
     monkeypatch.setattr(tracing, "CLOSE_S", 0.01)
     monkeypatch.setattr(SpanSink, "_work", lambda _: None)  # nobody takes anything
-    made = SpanSink(InMemorySpanExporter(), Tracing(), dict, lambda *_: 0.0)
+    made = sink(InMemorySpanExporter())
     for _ in range(3):
-        made.emit(Finished("auto", "answered", 200, 1.0, trace=traced()))
+        made.emit(Finished("auto", "answered", 200, 1.0, trace=traced()), KNOWN)
     assert made.dropped == 2
     made.close()
 
@@ -112,7 +110,7 @@ def test_what_is_dropped_is_said_once_in_a_while(caplog: pytest.LogCaptureFixtur
     made = sink(InMemorySpanExporter())
     made.dropped = 3
     for n in range(3):
-        made.emit(Finished("auto", "answered", 200, 1.0, trace=traced(f"req_{n}")))
+        made.emit(Finished("auto", "answered", 200, 1.0, trace=traced(f"req_{n}")), KNOWN)
     made.close()
     assert [r.message for r in caplog.records] == ["tracing: 3 requests or calls have no spans: too many at once"]
 
@@ -123,8 +121,8 @@ def test_legs_that_nobody_settles_do_not_pile_up(monkeypatch: pytest.MonkeyPatch
     exporter = InMemorySpanExporter()
     made = sink(exporter)
     for n, name in enumerate(("a", "b", "math")):
-        made.emit(leg(traced(), f"req_1-{n}", expert=name))
-    made.emit(LegSettled("math", "req_1-2", USED))
+        made.emit(leg(traced(), f"req_1-{n}", expert=name), KNOWN)
+    made.emit(LegSettled("math", "req_1-2", USED), KNOWN)
     made.close()
     told = {name: "gen_ai.usage.output_tokens" in (span.attributes or {}) for name, span in spans(exporter).items()}
     assert told["chat a"] is False
@@ -134,10 +132,10 @@ def test_legs_that_nobody_settles_do_not_pile_up(monkeypatch: pytest.MonkeyPatch
 def test_an_odd_request_does_not_end_tracing(caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be told as spans is logged, and the next request has its own."""
     exporter = InMemorySpanExporter()
-    made = SpanSink(exporter, Tracing(), lambda: {"math": HOSTED}, lambda *_: 1 / 0)
-    made.emit(leg(traced()))
-    made.emit(LegSettled("math", "req_1-0", USED))
-    made.emit(Finished("", "refused", 401, 0.001, "req_2", code="no_key", trace=traced("req_2")))
+    made = sink(exporter)
+    made.emit(leg(traced()), KNOWN._replace(usd=lambda *_: 1 / 0))
+    made.emit(LegSettled("math", "req_1-0", USED), KNOWN)
+    made.emit(Finished("", "refused", 401, 0.001, "req_2", code="no_key", trace=traced("req_2")), KNOWN)
     made.close()
     assert spans(exporter).keys() == {"request"}
     assert "no spans" in caplog.text
@@ -174,7 +172,7 @@ def test_what_cannot_be_sent_is_left_out() -> None:
     finished = Finished("auto", "answered", 200, 1.0, decision=decided(asked), response=response)
     exporter, trace = InMemorySpanExporter(), traced()
     made = sink(exporter)
-    made.emit(replace(finished, trace=trace))
+    made.emit(replace(finished, trace=trace), KNOWN)
     made.close()
     assert encode_spans(exporter.get_finished_spans()).ByteSize() > 0
     said = request_attributes(finished, lambda *_: 0.0, prompts=True)
