@@ -60,7 +60,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "opentelemetry": ("router.tracing",),
     "torch": ("experts.zoo", "router.embedders"),
     "sklearn": ("router.fit", "router.folds", "router.evaluation", "router.baselines"),  # all of them offline
-    "router.api": ("router.api", "deploy"),
+    "router.api": ("router.api", "router.admin.app", "deploy"),
 }
 # Modules that may do what a rule forbids, each with its reason.
 EXEMPT: dict[str, str] = {

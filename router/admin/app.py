@@ -18,14 +18,15 @@ from pathlib import Path
 
 import orjson
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from router.admin.changes import Applied, Refused
 from router.admin.service import Admin
-from router.errors import BadRequest, BodyTooLarge, NotFound, SymposiumError, Unauthorized
+from router.api.handlers import HANDLERS
+from router.api.http import read_body
+from router.errors import BadRequest, NotFound, SymposiumError, Unauthorized
 from router.snapshot import Snapshot
 from router.store import Version
 
@@ -86,7 +87,7 @@ def build_admin(open_admin: OpenAdmin, token: str) -> Starlette:
             Route("/v1/engines/{engine}/metrics", guarded(_engine_metrics)),
         ],
         lifespan=lifespan,
-        exception_handlers={SymposiumError: _error, Refused: _refused, HTTPException: _http_error},
+        exception_handlers={**HANDLERS, Refused: _refused},
     )
 
 
@@ -97,7 +98,7 @@ async def _config(request: Request) -> Response:
 
 async def _put(request: Request) -> Response:
     admin = _admin(request)
-    body = await _body(request)
+    body = await read_body(request.receive, MAX_YAML_BYTES)
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
@@ -133,7 +134,7 @@ async def _version(request: Request) -> Response:
 
 
 async def _rollback(request: Request) -> Response:
-    body = await _body(request)
+    body = await read_body(request.receive, MAX_YAML_BYTES)
     try:
         number = orjson.loads(body or b"{}").get("version")
     except (orjson.JSONDecodeError, AttributeError) as error:
@@ -185,15 +186,6 @@ def _told(version: Version) -> dict[str, object]:
     }
 
 
-async def _body(request: Request) -> bytes:
-    found = b""
-    async for piece in request.stream():
-        found += piece
-        if len(found) > MAX_YAML_BYTES:
-            raise BodyTooLarge(f"The body is over {MAX_YAML_BYTES} bytes.", code="body_too_large")
-    return found
-
-
 def _admin(request: Request) -> Admin:
     admin: Admin = request.app.state.admin
     return admin
@@ -212,15 +204,3 @@ async def _refused(_: Request, error: Exception) -> Response:
     more = {"problems": error.problems, "restart": error.restart}
     body = {"error": shaped.body()["error"] | {key: list(value) for key, value in more.items() if value}}
     return JSONResponse(body, status_code=shaped.status, headers=shaped.headers())
-
-
-async def _error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, SymposiumError)
-    return JSONResponse(error.body(), status_code=error.status, headers=error.headers())
-
-
-async def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = "method_not_allowed" if error.status_code == 405 else "not_found"
-    body = {"error": {"message": error.detail, "type": "invalid_request_error", "param": None, "code": code}}
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)

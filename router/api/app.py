@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -15,11 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.api.auth import authenticate
 from router.api.chat import Completions
+from router.api.handlers import HANDLERS
 from router.api.held import Held
 from router.api.openapi import document
 from router.api.schema import parse_chat
 from router.api.schema_completion import parse_completion
-from router.errors import MethodNotAllowed, NotFound, SymposiumError
+from router.errors import NotFound
 from router.records import Kind
 from router.service import Service
 
@@ -52,7 +52,7 @@ def build_app(open_service: OpenService) -> Starlette:
             Route("/openapi.json", _document),
         ],
         lifespan=lifespan,
-        exception_handlers={HTTPException: _http_error, SymposiumError: _symposium_error},
+        exception_handlers=HANDLERS,
     )
 
 
@@ -143,19 +143,3 @@ async def _document(request: Request) -> Response:
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
-
-
-async def _symposium_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, SymposiumError)
-    return JSONResponse(error.body(), status_code=error.status, headers=error.headers())
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own 404 and 405."""
-    assert isinstance(error, HTTPException)
-    if error.status_code == MethodNotAllowed.status:
-        shaped: SymposiumError = MethodNotAllowed(f"{request.method} is not allowed here.", code="method_not_allowed")
-    else:
-        shaped = NotFound("No such path.", code="not_found")
-    headers = dict(error.headers or {}) | shaped.headers()
-    return JSONResponse(shaped.body(), status_code=shaped.status, headers=headers)
