@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from traceback import extract_tb
 from typing import Any
 
+from router.redact import without_secrets
+
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 MAX_CHARS = 2000  # of one text
 MAX_FRAMES = 12  # of one exception, the innermost
-_SECRET = re.compile(
-    r"(?i)(bearer\s+)\S+|\b(?:sk|sym|pk|hf|ghp|xoxb)[-_][A-Za-z0-9_-]{8,}"
+_HEADER = re.compile(  # whatever it holds: lines of ours have no need for it
+    r"(?i)(bearer\s+)\S+"
     r"|(\b(?:authorization|x-symposium-internal|api[-_]?key)\b[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+(?:\s+[A-Za-z0-9._~+/=-]{6,})?"
-    r"|(?<=://)[^\s/]+(?=@)"
 )
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName"}
 
@@ -55,7 +56,8 @@ def write_to(handler: logging.Handler, *loggers: str, level: int = logging.INFO)
 
 def masked(text: str) -> str:
     """The text without what has the form of a key, and not too long."""
-    return _SECRET.sub(lambda found: (found[1] or found[2] or "") + "[secret]", text[:MAX_CHARS])
+    found = _HEADER.sub(lambda found: (found[1] or found[2]) + "[secret]", text[:MAX_CHARS])
+    return without_secrets(found)[: 2 * MAX_CHARS]
 
 
 def _own(key: str) -> bool:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 
 Replace = Callable[[re.Match[str]], str]
+Steps = tuple[tuple[re.Pattern[str], str | Replace], ...]
 
 MARGIN = 256  # characters
 MIN_DIGITS = 9  # of a number without a sign of being dialled
@@ -25,9 +26,12 @@ _PREFIXES = r"(?:sk|pk|rk|sym|xox[a-z]|glpat|hf|npm|pypi|gh[a-z]|github_pat|dop_
 
 def redact(text: str) -> str:
     """The text with `[email]`, `[ip]`, `[iban]`, `[phone]`, `[number]` and `[secret]` for what has their form."""
-    for pattern, replace in _STEPS:
-        text = pattern.sub(replace, text)
-    return text
+    return _replaced(without_secrets(text), _PERSONAL)
+
+
+def without_secrets(text: str) -> str:
+    """The text with `[secret]` for what has the form of a key, a password or a token."""
+    return _replaced(text, _SECRETS)
 
 
 def redacted_start(text: str, max_chars: int) -> str:
@@ -39,6 +43,12 @@ def redacted_start(text: str, max_chars: int) -> str:
         return redact(text)
     found = redact(text[: max_chars + MARGIN])
     return found[: max(0, min(max_chars, len(found) - MARGIN))] + "…"
+
+
+def _replaced(text: str, steps: Steps) -> str:
+    for pattern, replace in steps:
+        text = pattern.sub(replace, text)
+    return text
 
 
 def _number(match: re.Match[str]) -> str:
@@ -69,7 +79,7 @@ def _opaque(match: re.Match[str]) -> str:
 
 
 _DATE = re.compile(r"\d{4}[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ]\d{4}")
-_STEPS: tuple[tuple[re.Pattern[str], str | Replace], ...] = (
+_SECRETS: Steps = (
     (
         re.compile(rf"-----BEGIN {_PRIVATE}.*?(?:-----END {_PRIVATE}|\Z)", re.S),
         "[secret]",
@@ -83,6 +93,8 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Replace], ...] = (
     (re.compile(rf"((?:{_LABELS})[\"']?\s{{0,4}}[:=]\s{{0,4}}\")(?:[^\"\\\n]|\\.)++(?=\")", re.I), r"\1[secret]"),
     (re.compile(rf"((?:{_LABELS})[\"']?\s{{0,4}}[:=]\s{{0,4}}')(?:[^'\\\n]|\\.)++(?=')", re.I), r"\1[secret]"),
     (re.compile(rf"((?:{_LABELS})[\"']?\s{{0,4}}[:=]\s{{0,4}}[\"']?)[^\s\"',;}}\[\]]++", re.I), r"\1[secret]"),
+)
+_PERSONAL: Steps = (
     (re.compile(rf"(?<![{_LOCAL}])[{_LOCAL}]++@[\w-]++(?:\.[\w-]++)++"), "[email]"),
     (re.compile(r"(?<![\w.:])(?:[0-9a-f]{0,4}:){2,8}[0-9a-f.]{0,15}", re.I), _ip),
     (re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]?\d)"), _ip),
