@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from experts.spec import Engine, Expert, Name, Spec, Wrong
+from router.config_budgets import ApiKey, Budgets, Concurrency, Grants, LedgerSettings, QueryBudget, Tenant
 from router.config_checks import reference_problems
 from router.config_observability import Decisions, Tracing
 from router.config_policies import BLIND, MAX_EXPERTS, Breakers, Convening, Policy, Recruitment
@@ -18,8 +19,9 @@ from router.config_routing import Assigning, Embedder, Keywords, Routing
 
 AUTO = "auto"
 __all__ = [
-    "AUTO", "BLIND", "MAX_EXPERTS", "ApiKey", "Assigning", "Breakers", "Config", "Convening", "Embedder", "Keywords",
-    "Policy", "Recruitment", "RequestLimits", "Routing", "Server", "Tracing",
+    "AUTO", "BLIND", "MAX_EXPERTS", "ApiKey", "Assigning", "Breakers", "Budgets", "Concurrency", "Config", "Convening",
+    "Embedder", "Grants", "Keywords", "LedgerSettings", "Policy", "QueryBudget", "Recruitment", "RequestLimits",
+    "Routing", "Server", "Tenant", "Tracing",
 ]  # fmt: skip
 
 
@@ -37,22 +39,12 @@ class RequestLimits(Spec):
     max_in_flight: int = Field(default=512, ge=1)
 
 
-class ApiKey(Spec):
-    """A client key, stored as a digest (`symposium key` makes one).
-
-    `name`: whose it is. `sha256`: of the whole key, 64 hex digits.
-    """
-
-    name: Name
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
 class Server(Spec):
     """The public side. Without `api_keys` everybody who reaches the port may ask.
 
     `host`: the address that is listened on. `api_keys`: whose requests are taken. `limits`: bounds on one request.
     `public_metrics`: whether `/metrics` is served here, too. `router_replicas`: how many routers share the requests.
-    `drain_s`: how long requests under way may go on when the system is told to stop.
+    `drain_s`: how long requests under way may go on when the system is told to stop. `budget`: of each query.
     """
 
     host: str = "127.0.0.1"
@@ -61,6 +53,7 @@ class Server(Spec):
     public_metrics: bool = True
     router_replicas: int = Field(default=1, ge=1)
     drain_s: float = Field(default=10.0, ge=0)
+    budget: Budgets = Budgets()
 
 
 class Config(Spec):
@@ -69,7 +62,8 @@ class Config(Spec):
     `version`: of this format. `data`: the folder that a running symposium writes to. `server`: the public side.
     `engines`: vLLM engines hosted here, by name. `experts`: who can be asked, by name. `routing`: the two stages.
     `convening`: how planned experts are called. `tracing`: OpenTelemetry spans. `decisions`: the decision log.
-    `policies`: the virtual models that clients ask for, by name; `auto` is the default.
+    `policies`: the virtual models that clients ask for, by name; `auto` is the default. `tenants`: who pays, by name;
+    keys of none belong to `default`. `ledger`: where money is kept.
     """
 
     version: Literal[1]
@@ -82,6 +76,8 @@ class Config(Spec):
     tracing: Tracing = Tracing()
     decisions: Decisions = Decisions()
     policies: dict[Name, Policy] = Field(default_factory=lambda: {AUTO: Policy()})
+    tenants: dict[Name, Tenant] = Field(default_factory=dict)
+    ledger: LedgerSettings = LedgerSettings()
 
     @property
     def hash(self) -> str:
@@ -103,6 +99,10 @@ class Config(Spec):
         engine = self.engines.get(expert.engine or "")
         of_engine = expert.lora is None and engine is not None and engine.parameters_b is not None
         return expert.parameters_b is None and not of_engine
+
+    def tenant(self, name: str) -> Tenant:
+        """The one of that name; without bounds where it is not configured, as `default` need not be."""
+        return self.tenants.get(name) or Tenant()
 
     def loras(self, engine: str) -> dict[str, str]:
         """Expert name -> adapter, for the LoRA experts of one engine."""

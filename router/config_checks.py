@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from experts.spec import Wrong
+from router.config_budgets import DEFAULT_TENANT, Grants
 
 if TYPE_CHECKING:
     from router.config import Config
@@ -22,6 +23,7 @@ def reference_problems(config: Config) -> Iterator[Wrong]:
     yield from _engine_problems(config)
     yield from _routing_problems(config)
     yield from _policy_problems(config)
+    yield from _tenant_problems(config)
 
 
 def _engine_problems(config: Config) -> Iterator[Wrong]:
@@ -75,6 +77,27 @@ def _policy_problems(config: Config) -> Iterator[Wrong]:
             if expert in (policy.experts or ())[:at]:
                 yield (*where, "experts", at), f"'{expert}' is named twice"
             yield from _part_problems(config, (*where, "experts", at), expert, "answers")
+
+
+def _tenant_problems(config: Config) -> Iterator[Wrong]:
+    for at, key in enumerate(config.server.api_keys):
+        where: Path = ("server", "api_keys", at)
+        if key.tenant not in (*config.tenants, DEFAULT_TENANT):
+            yield _unknown((*where, "tenant"), key.tenant, config.tenants)
+        if key.name in [other.name for other in config.server.api_keys[:at]]:
+            yield (*where, "name"), f"'{key.name}' is there twice"
+        yield from _grant_problems(config, where, key)
+    for name, tenant in config.tenants.items():
+        yield from _grant_problems(config, ("tenants", name), tenant)
+
+
+def _grant_problems(config: Config, where: Path, grants: Grants) -> Iterator[Wrong]:
+    for at, policy in enumerate(grants.policies or ()):
+        if policy not in config.policies:
+            yield _unknown((*where, "policies", at), policy, config.policies)
+    for at, expert in enumerate(grants.experts or ()):
+        if expert not in config.experts:
+            yield _unknown((*where, "experts", at), expert, config.experts)
 
 
 def _part_problems(config: Config, where: Path, expert: str, part: str) -> Iterator[Wrong]:

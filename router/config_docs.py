@@ -16,8 +16,15 @@ ENTRY = re.compile(r"((?:`\w+`(?:,\s+|\s+and\s+)?)+):\s")
 
 @cache
 def descriptions(record: type[Spec]) -> dict[str, str]:
-    """Field -> its text: the entry of the docstring, which a blank line ends, too; else the sentence that names it."""
-    found = {name: text for name in record.model_fields if (text := _sentence(record.__doc__ or "", name))}
+    """Field -> its text: the entry of the docstring, which a blank line ends, too; else the sentence that names it.
+
+    A field that a record has from another one is explained there.
+    """
+    inherited = [base for base in record.__bases__ if issubclass(base, Spec) and base is not Spec]
+    found: dict[str, str] = {}
+    for base in inherited:
+        found |= descriptions(base)
+    found |= {name: text for name in record.model_fields if (text := _sentence(record.__doc__ or "", name))}
     for paragraph in re.split(r"\n\s*\n", record.__doc__ or ""):
         matches = [m for m in ENTRY.finditer(paragraph) if set(_names(m)) <= record.model_fields.keys()]
         ends = [match.start() for match in matches[1:]] + [len(paragraph)] * bool(matches)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from experts.spec import Name, Spec
+from router.config_budgets import Budgets, Concurrency
 from router.config_observability import Prompts
 from router.records import Aggregate
 
@@ -46,7 +47,7 @@ class Convening(Spec):
     null: never. `alternatives`: the number of wrong answers among which experts that are wrong are taken to scatter.
     `max_chars`: bound on the question, and on each response, that an aggregating expert reads. `keepalive_after_ms`: a
     stream in which nothing could be sent for so long says so by comments, again and again. `breakers`: when an expert
-    is left out.
+    is left out. `concurrency`: how many calls of an expert are under way at once, and how many wait.
     """
 
     retry_share: float = Field(default=0.2, ge=0, le=1)
@@ -56,6 +57,7 @@ class Convening(Spec):
     max_chars: int = Field(default=4000, ge=1)
     keepalive_after_ms: int = Field(default=2000, ge=1)
     breakers: Breakers = Breakers()
+    concurrency: Concurrency = Concurrency()
 
 
 class Policy(Spec):
@@ -78,7 +80,7 @@ class Policy(Spec):
     experts are ordered as `predicted`, and the next wave must be worth its price besides. `target_usd_per_query`: moves
     what a right answer is worth so that queries cost so much on the mean (`router/pace.py`). `votes`: are weighed by
     predicted correctness, or all equal (a majority, ties by trust). `prompts`: what the decision log keeps of what is
-    asked and answered: a keyed hash, or the redacted text.
+    asked and answered: a keyed hash, or the redacted text. `budget`: of each query.
     """
 
     experts: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
@@ -98,4 +100,5 @@ class Policy(Spec):
     enough: float = Field(default=0.85, ge=0, le=1)
     min_share: float = Field(default=0.3, ge=0, le=1)
     prompts: Prompts = "hash"
+    budget: Budgets = Budgets()
     description: str = ""

@@ -99,5 +99,87 @@ class Finished:
     trace: Trace | None = None
 
 
-Event = Decided | Unserved | LegEnded | LegSettled | ExtraLeg | Concluded | Finished
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """A query's budget did not allow what its policy wanted: `rung` is what was given up (`affordable.py`)."""
+
+    policy: str
+    rung: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A request was turned away before anything was spent: `code` is the error's, `why` what was short."""
+
+    tenant: str
+    policy: str
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Money was set aside for legs of a request, nanodollars."""
+
+    tenant: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A leg was settled in the ledger, or its hold freed: nanodollars. `lag_s`: since the leg's end."""
+
+    tenant: str
+    held: int
+    charged: int
+    overrun: int = 0
+    estimated: bool = False
+    lag_s: float = 0.0
+    expert: str = ""
+    leg_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLost:
+    """The ledger could not be reached. `what` was asked: "reserve", "settle" and so on; `open`: served without it."""
+
+    what: str
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """A call came to its turn in an expert's queue, or was refused there. `tenant`: whose."""
+
+    expert: str
+    tenant: str
+    seconds: float
+    refused: str | None = None  # "full", "hopeless"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackGiven:
+    """Somebody said whether an answer was right; `counted`: it moves profiles (else it is kept, as they are frozen)."""
+
+    policy: str
+    right: bool
+    counted: bool
+
+
+Event = (
+    Decided
+    | Unserved
+    | LegEnded
+    | LegSettled
+    | ExtraLeg
+    | Concluded
+    | Finished
+    | Degraded
+    | Turned
+    | Held
+    | Booked
+    | LedgerLost
+    | Waited
+    | FeedbackGiven
+)
 Emit = Callable[[Event], None]

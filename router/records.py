@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from experts.errors import ExpertError
+from router.budget import UNBOUNDED, Budget, Fit, Wish
+from router.caller import NOBODY, Caller
 from router.trace_context import Trace
 
 if TYPE_CHECKING:
+    from router.outlook import Outlook
     from router.structured import AnswerFormat
 
 JsonObject = dict[str, Any]
@@ -21,6 +24,7 @@ Aggregate = Literal["auto", Aggregator]  # what may be asked for
 Kind = Literal["chat", "completion"]
 Role = Literal["answer", "keywords", "aggregator"]
 Evidence = Literal["skill", "category", "overall", "pool"]
+NO_WISH = Wish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Query:
     session: str | None = None
     answer_format: AnswerFormat | None = None
     trace: Trace | None = None  # that the request belongs to
+    wish: Wish = NO_WISH  # what it says of its budget
 
     @property
     def prompt_bytes(self) -> int:
@@ -77,6 +82,8 @@ class Ticket:
 
     principal: str
     admitted_at: float
+    caller: Caller = NOBODY
+    arrived_at: float = 0.0  # what deadlines count from: the request's first byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,7 @@ class Plan:
     prices: Mapping[str, float] = field(default_factory=dict)
     synthesizers: tuple[str, ...] = ()
     agreed_at: float | None = None
+    fit: Fit | None = None  # how it keeps to the query's budget
 
     @property
     def experts(self) -> tuple[str, ...]:
@@ -285,3 +293,5 @@ class Decision:
     turns: int = 1  # of the conversation, that were classified; the last is what is asked now
     anchor: int = 0  # the turn that the route is by
     overhead_s: float = 0.0
+    budget: Budget = UNBOUNDED
+    outlooks: Mapping[str, Outlook] = field(default_factory=dict)  # of the candidates, where the budget is bounded

@@ -37,9 +37,10 @@ LOCKED: Final = {401: "The API key is missing or not known."}
 UNKNOWN: Final = {404: "There is no such model."}
 UNANSWERED: Final = LOCKED | UNKNOWN | {
     400: "A field is wrong, or no expert can do what it asks for; `param` names it.",
+    403: "The key is not for this.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
-    429: "Too much at once, here or at the experts; `Retry-After` says when to come again.",
+    429: "Too much at once, or too little money; `Retry-After` says when to come again, where that helps.",
     500: "A mistake of ours.",
     502: "Every expert that was asked failed.",
     503: "No expert that could answer is up; `Retry-After` says when to come again.",
