@@ -27,6 +27,13 @@ RESERVED_ARGS = frozenset(
     }
 )
 PARALLEL = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
+BY_TOKEN = ("input_usd_per_mtok", "output_usd_per_mtok")  # the two forms of a price
+BY_TIME = ("usd_per_hour", "input_s_per_mtok", "output_s_per_mtok", "batch")
+UNPRICED = (
+    "missing: an owned GPU is not free; give input_usd_per_mtok and output_usd_per_mtok (US dollars per million tokens)"
+    ", or what `symposium price` measures of an engine of your own"
+)
+UNTIMED = f"missing: a price by an engine's time needs {', '.join(BY_TIME)}; `symposium price` measures them"
 EngineValue = str | int | float | bool | None | list[str | int | float] | dict[str, object]
 
 
@@ -57,16 +64,48 @@ class Spec(BaseModel):
 
 
 class Price(Spec):
-    """US dollars per million tokens. There is no default: an owned GPU is not free.
+    """What tokens cost: so much a token, or what they take of an engine's time. An owned GPU is not free: no default.
 
-    `input_usd_per_mtok`: of the prompt. `output_usd_per_mtok`: of the answer.
+    `input_usd_per_mtok`: US dollars per million tokens of prompts. `output_usd_per_mtok`: US dollars per million tokens
+    of answers.
+
+    Or, of an engine of one's own: `usd_per_hour`: what one replica costs, all of its hardware together.
+    `input_s_per_mtok`: seconds of one replica per million tokens of prompts. `output_s_per_mtok`: seconds of one
+    replica per million tokens of answers. `batch`: requests under way in it while these were measured (`symposium
+    price`).
     """
 
-    input_usd_per_mtok: float = Field(ge=0)
-    output_usd_per_mtok: float = Field(ge=0)
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [*BY_TOKEN]}, {"required": [*BY_TIME]}]})
+
+    input_usd_per_mtok: float | None = Field(default=None, ge=0)
+    output_usd_per_mtok: float | None = Field(default=None, ge=0)
+    usd_per_hour: float | None = Field(default=None, ge=0)
+    input_s_per_mtok: float | None = Field(default=None, ge=0)
+    output_s_per_mtok: float | None = Field(default=None, ge=0)
+    batch: int | None = Field(default=None, ge=1)
+
+    def contradictions(self) -> Iterator[Wrong]:
+        given = [name for name in (*BY_TOKEN, *BY_TIME) if getattr(self, name) is not None]
+        forms = [form for form in (BY_TOKEN, BY_TIME) if set(form) & set(given)]
+        if not forms:
+            yield (), UNPRICED
+        elif len(forms) == 2:
+            yield (), f"give {' and '.join(BY_TOKEN)}, or {', '.join(BY_TIME)}: not of both"
+        else:
+            why = UNPRICED if forms == [BY_TOKEN] else UNTIMED
+            yield from (((name,), why) for name in forms[0] if name not in given)
+
+    @property
+    def usd_per_mtok(self) -> tuple[float, float]:
+        """US dollars per million tokens of prompts, and of answers."""
+        if self.usd_per_hour is None:
+            return self.input_usd_per_mtok or 0.0, self.output_usd_per_mtok or 0.0
+        usd_per_s = self.usd_per_hour / 3600
+        return usd_per_s * (self.input_s_per_mtok or 0.0), usd_per_s * (self.output_s_per_mtok or 0.0)
 
     def usd(self, prompt_tokens: int, output_tokens: int) -> float:
-        return (prompt_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
+        of_prompts, of_answers = self.usd_per_mtok
+        return (prompt_tokens * of_prompts + output_tokens * of_answers) / 1e6
 
 
 class Capabilities(Spec):

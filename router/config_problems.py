@@ -14,15 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from experts.spec import Contradiction, Spec, Wrong
+from experts.spec import UNPRICED, Contradiction, Spec, Wrong
 from router.config_docs import descriptions, is_mapping_of_records, record_in
 
 Path = tuple[str | int, ...]
 S = TypeVar("S", bound=Spec)
-PRICES = ("price", "input_usd_per_mtok", "output_usd_per_mtok")
-UNPRICED = (
-    "missing: an owned GPU is not free; give input_usd_per_mtok and output_usd_per_mtok (US dollars per million tokens)"
-)
 BAD_NAME = "a name begins with a letter or digit, and has at most 64 letters, digits, '.', '_' and '-'"
 NAMING = ("experts", "engines", "policies")  # where these are no mappings, nothing can be said of references to them
 ABSENT = object()
@@ -84,7 +80,7 @@ def _there(raw: Any, location: tuple[str | int, ...]) -> Path:
 
 
 def _missing(root: type[Spec], at: Path) -> str:
-    if at[-1] in PRICES:
+    if at[-1] == "price":
         return UNPRICED
     record = _record_at(root, at[:-1])
     meaning = descriptions(record).get(str(at[-1])) if record else None

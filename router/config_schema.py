@@ -27,6 +27,7 @@ INCLUDE: Json = {
     "description": "Files that this one builds on, relative to it. What is written here wins, and a later one "
     "over an earlier one; mappings are merged key by key, everything else is replaced",
 }
+NEEDED = ("required", "oneOf")  # of a record: what must be there; of forms that it may have, which
 NUMBERS = ("integer", "number", "boolean")
 
 
@@ -37,7 +38,8 @@ def schema() -> Json:
     _annotate(Config, whole, definitions, set())
     required = _required(whole, definitions)
     for record in (whole, *definitions.values()):
-        record.pop("required", None)  # a file that includes others may complete what they have
+        for key in NEEDED:  # a file that includes others may complete what they have
+            record.pop(key, None)
         for name, value in record.get("properties", {}).items():
             record["properties"][name] = _open(value)
     definitions[VARIABLE] = VARIABLE_SCHEMA
@@ -80,7 +82,7 @@ def _named(value: Json) -> Json:
 def _required(shape: Json, definitions: Json) -> Json:
     """What must be there in a file that includes none: nothing but that, at every depth."""
     shape = definitions[shape["$ref"].rsplit("/", 1)[1]] if "$ref" in shape else shape
-    found: Json = {"required": shape["required"]} if "required" in shape else {}
+    found: Json = {key: shape[key] for key in NEEDED if key in shape}
     inner = {
         name: need for name, value in shape.get("properties", {}).items() if (need := _required(value, definitions))
     }

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from experts.spec import BY_TOKEN
 from router.api.auth import authenticate
 from router.api.chat import Completions
 from router.api.handlers import HANDLERS
@@ -109,7 +110,7 @@ def _model_json(service: Service, name: str) -> dict[str, object]:
             "version": service.edition.knowledge.versions[name],
             "up": service.watch.up[name],
             "context_tokens": expert.context_tokens,
-            "price": expert.price.model_dump(),
+            "price": dict(zip(BY_TOKEN, expert.price.usd_per_mtok, strict=True)),
             "capabilities": expert.capabilities.model_dump(),
         }
     return model | {"symposium": about}

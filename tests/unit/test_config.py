@@ -69,7 +69,7 @@ def test_an_engines_adapters_and_its_experts_tokenizers(tmp_path: Path) -> None:
         (
             YAML.replace("    price: {input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0}\n", "", 1),
             "experts.ada.price: missing: an owned GPU is not free; give input_usd_per_mtok and output_usd_per_mtok "
-            "(US dollars per million tokens)",
+            "(US dollars per million tokens), or what `symposium price` measures of an engine of your own",
         ),
         (
             YAML.replace("general_expert: ada", "general_expert: adda"),
@@ -199,7 +199,7 @@ def test_merge_keys_work(tmp_path: Path) -> None:
         text[: text.rindex("price: {")] + "price: {<<: *p, output_usd_per_mtok: 9.0}\n" + text[text.index("routing:") :]
     )
     config = load(yaml_file(tmp_path, text))
-    assert config.experts["bob"].price.model_dump() == {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 9.0}
+    assert config.experts["bob"].price.usd_per_mtok == (1.0, 9.0)
 
 
 def test_a_merge_of_merges_works(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def test_a_variable_may_stand_for_every_value(change: tuple[str, str]) -> None:
         ("  general_expert: ada\n", ""),
         ("    context_tokens: 1000\n", ""),
         ("input_usd_per_mtok: 1.0, ", ""),
+        ("input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0", "usd_per_hour: 1.0, input_s_per_mtok: 2.0"),
         ("version: 1", "version: 1\npolicies: {auto: {recruit: lottery}}"),
         ("version: 1", "version: 1\npolicies: {'a b': {}}"),
         ("version: 1", "version: 1\nserver: {api_keys: [{name: ada}]}"),

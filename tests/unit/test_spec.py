@@ -18,6 +18,32 @@ def test_a_price_is_dollars_per_million_tokens() -> None:
     assert Price(input_usd_per_mtok=2, output_usd_per_mtok=4).usd(1000, 500) == pytest.approx(0.004)
 
 
+BY_TIME: dict[str, Any] = {"usd_per_hour": 3.6, "input_s_per_mtok": 100, "output_s_per_mtok": 2000, "batch": 32}
+
+
+def test_a_price_may_be_what_tokens_take_of_an_engine() -> None:
+    """At 3.60 dollars an hour, a tenth of a cent a second: 1 000 prompt tokens take 0.1 s, 500 output tokens 1 s."""
+    price = Price(**BY_TIME)
+    assert price.usd(1000, 500) == pytest.approx(0.0011)
+    assert price.usd_per_mtok == pytest.approx((0.1, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, "missing: an owned GPU is not free"),
+        ({"output_usd_per_mtok": 1}, "input_usd_per_mtok: missing: an owned GPU is not free"),
+        *(({k: v for k, v in BY_TIME.items() if k != name}, f"{name}: missing: a price by an") for name in BY_TIME),
+        (BY_TIME | {"input_usd_per_mtok": 1}, "not of both"),
+        (BY_TIME | {"batch": 0}, "batch"),
+    ],
+)
+def test_a_price_is_of_exactly_one_form(fields: dict[str, Any], why: str) -> None:
+    """By token or by time; what is missing of it is said, and a mixture refused."""
+    with pytest.raises(ValidationError, match=why):
+        Price(**fields)
+
+
 @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf")])
 def test_a_price_is_a_finite_number(bad: float) -> None:
     """Neither negative nor infinite nor no number at all."""
