@@ -4,7 +4,9 @@
     ├── ExpertUnreachable   no connection, or it broke; nothing of the answer was lost on our side
     ├── ExpertTimeout       a limit of the leg passed (which one is in `phase`)
     ├── ExpertRefused       the expert answered with an HTTP error of its own
-    └── ExpertBroken        bytes came that are no OpenAI answer, or far too many of them
+    ├── ExpertBroken        bytes came that are no OpenAI answer, or far too many of them
+    ├── ExpertUnfunded      never sent: there is no money for this call
+    └── ExpertOutOfTime     never sent, or nothing of it had come: the request's own deadline
 
 Foreign exceptions (the HTTP library's) are translated into these at the border, in `experts.client`.
 """
@@ -60,3 +62,23 @@ class ExpertRefused(ExpertError):
 
 class ExpertBroken(ExpertError):
     reason = "broken"
+
+
+class ExpertUnfunded(ExpertError):
+    """Not the expert's fault, and another one would not be funded either."""
+
+    reason = "unfunded"
+
+    @property
+    def replaceable(self) -> bool:
+        return False
+
+
+class ExpertOutOfTime(ExpertError):
+    """Not the expert's fault as far as anybody knows; there is no time to ask another one."""
+
+    reason = "deadline"
+
+    @property
+    def replaceable(self) -> bool:
+        return False

@@ -22,7 +22,7 @@ class Pace:
 class Outlook:
     """One expert, one query, now.
 
-    `prompt_nanos`: what the prompt costs, nanodollars, by the bound that money is held by. `token_nanos`: of one output
+    `prompt_tokens`: of the query, as money is held for; `prompt_nanos`: what they cost, nanodollars. `token_nanos`: of one output
     token, all samples together. `tokens`: output tokens of one sample that it will not exceed in 95 of 100 answers, as
     far as known, not bounded by anybody's `max_tokens`. `mean_tokens`: on the mean. `room`: output tokens that its
     context leaves. `wait_s`: in its queue, or until it is awake. `early`, `usual`, `late`: its pace at the quantiles
@@ -31,6 +31,7 @@ class Outlook:
     """
 
     expert: str
+    prompt_tokens: int = 0
     prompt_nanos: int = 0
     token_nanos: float = 0.0
     tokens: int = 512

@@ -1,0 +1,224 @@
+"""The money of one request: what is held for each of its calls, how long an answer that pays for, what came of it.
+
+Async shell over `bank`; what calls may cost is computed here, by plain arithmetic. A call begins only when money is
+held for it: for those of the plan's first wave and for its aggregator all at once (`begin`), for any other one when it
+comes to it. Where an account is bounded, a slice of the worst case is held and more as the answer grows, so that a long
+`max_tokens` locks nobody out. Must not know who is asked, or why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from experts.errors import ExpertUnfunded
+from router.bank import Bank
+from router.errors import LedgerDown
+from router.ledger import Charge, Hold, Payer, Short
+from router.outlook import Outlook
+from router.records import Usage
+
+LOW_WATER = 0.5  # of a slice: with less than that left, the next one is asked for
+Price = Callable[[str, int, int], int]  # expert, prompt and output tokens -> nanodollars
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a request's calls may cost at most.
+
+    `outlooks`: of everybody who may be called; `writers`: of those who may write one answer of several, which is
+    another prompt: their calls' ids begin with `writing`. `caps`: expert -> output tokens of each sample, as planned.
+    `max_tokens`: the client's own bound, of each sample. `samples`: that each expert is asked for. `nanos` and
+    `tokens`: of all calls together. `hosted`: experts whose tokens our own hosts count. `slice_tokens`: that are held
+    at once.
+    """
+
+    outlooks: Mapping[str, Outlook]
+    writers: Mapping[str, Outlook] = field(default_factory=dict)
+    writing: str = "-"
+    caps: Mapping[str, int] = field(default_factory=dict)
+    max_tokens: int | None = None
+    samples: int = 1
+    nanos: int | None = None
+    tokens: int | None = None
+    hosted: frozenset[str] = frozenset()
+    slice_tokens: int = 1024
+
+
+@dataclass(slots=True)
+class Grant:
+    """One call's money. `cap`: output tokens of each sample that it may take, None: as many as there are; `covered`: of
+    all samples together, that are paid for so far. `dry`: no more is to be had.
+    """
+
+    outlook: Outlook
+    cap: int | None
+    bound: int  # of each sample, for sums
+    covered: int
+    held: int
+    dry: bool = False
+    growing: asyncio.Task[None] | None = None
+    opened: bool = False
+
+    @property
+    def expert(self) -> str:
+        return self.outlook.expert
+
+    @property
+    def worst(self) -> int:
+        """What it may cost at most, nanodollars."""
+        return self.outlook.nanos(self.bound)
+
+
+class Funds(Protocol):
+    """What a call needs of its request's money."""
+
+    async def open(self, leg_id: str, expert: str) -> int | None:
+        """Money for a call; the `max_tokens` it may be sent with, None: as it is. Raises ExpertUnfunded."""
+
+    def goes_on(self, leg_id: str, tokens: int) -> bool:
+        """So many output tokens have come; whether there is money for more."""
+
+    def ended(self, leg_id: str, usage: Usage | None) -> None:
+        """What it has used; None: it was never sent."""
+
+
+class Free:
+    """Nobody pays: for calls that are not a client's."""
+
+    async def open(self, leg_id: str, expert: str) -> int | None:
+        return None
+
+    def goes_on(self, leg_id: str, tokens: int) -> bool:
+        return True
+
+    def ended(self, leg_id: str, usage: Usage | None) -> None:
+        pass
+
+
+FREE = Free()
+
+
+class Purse:
+    """Of one request."""
+
+    def __init__(self, bank: Bank, payer: Payer, terms: Terms, price: Price) -> None:
+        self._bank, self._payer, self._terms, self._price = bank, payer, terms, price
+        self._grants: dict[str, Grant] = {}
+        self._spent_nanos = self._spent_tokens = 0
+
+    async def begin(self, legs: Sequence[tuple[str, str]]) -> Short | None:
+        """Money for these calls (leg id, expert), for all of them or for none: then what is short.
+
+        Raises:
+            LedgerDown: nobody can tell.
+        """
+        granted = {leg_id: self._granted(leg_id, expert) for leg_id, expert in legs}
+        granted = {leg_id: grant for leg_id, grant in granted.items() if grant.bound > 0}
+        return await self._held(granted)
+
+    async def open(self, leg_id: str, expert: str) -> int | None:
+        """As `Funds`: a call of the plan has its money already."""
+        grant = self._grants.get(leg_id)
+        if grant is not None and grant.expert != expert:  # held for another one, who costs something else
+            del self._grants[leg_id]
+            if not await self._bank.give_back(leg_id, self._payer.tenant, grant.expert, grant.held):
+                raise ExpertUnfunded(expert, "the ledger cannot be reached")
+            grant = None
+        if grant is None:
+            grant = self._granted(leg_id, expert)
+            if grant.bound < 1:
+                raise ExpertUnfunded(expert, "the query's budget does not allow another call")
+            if (short := await self._held({leg_id: grant})) is not None:
+                raise ExpertUnfunded(expert, f"{short.meter.account} has no money left for {short.meter.period}")
+        grant.opened = True
+        return grant.cap
+
+    async def _held(self, granted: Mapping[str, Grant]) -> Short | None:
+        """They count from now on, so that calls that begin at the same time do not spend the same money."""
+        self._grants |= granted
+        short: Short | None = None
+        done = False
+        try:
+            short = await self._bank.hold(self._payer, [self._hold(*item) for item in granted.items()])
+            done = short is None
+            return short
+        finally:
+            if not done:
+                for leg_id in granted:
+                    self._grants.pop(leg_id, None)
+
+    def goes_on(self, leg_id: str, tokens: int) -> bool:
+        grant = self._grants.get(leg_id)
+        if grant is None or not self._payer.meters:
+            return True
+        more = grant.covered < grant.bound * self._terms.samples and not grant.dry and grant.growing is None
+        if more and grant.covered - tokens < LOW_WATER * self._terms.slice_tokens:
+            grant.growing = asyncio.create_task(self._grow(leg_id, grant))
+        return tokens < grant.covered or not grant.dry
+
+    def ended(self, leg_id: str, usage: Usage | None) -> None:
+        grant = self._grants.pop(leg_id, None)
+        if grant is None:
+            return
+        if usage is None:
+            self._bank.free(leg_id, self._payer.tenant, grant.expert, grant.held)
+            return
+        amount = self._price(grant.expert, usage.prompt_tokens, usage.completion_tokens)
+        self._spent_nanos += amount
+        self._spent_tokens += usage.completion_tokens
+        charge = Charge(leg_id, amount, usage.prompt_tokens, usage.completion_tokens, not usage.exact)
+        self._bank.settle(leg_id, self._payer.tenant, grant.expert, grant.held, charge)
+
+    def close(self) -> None:
+        """What is held for calls that were not made goes back; those under way are settled as they end."""
+        for leg_id in [leg_id for leg_id, grant in self._grants.items() if not grant.opened]:
+            self.ended(leg_id, None)
+
+    def _granted(self, leg_id: str, expert: str) -> Grant:
+        """How long this expert's answer may be, and how much of it is paid for at first."""
+        terms = self._terms
+        writes = leg_id.startswith(terms.writing)
+        outlook = (terms.writers if writes else terms.outlooks)[expert]
+        own = min(outlook.room, terms.max_tokens or outlook.room)
+        bound = min(own, self._affordable(outlook) if writes or expert not in terms.caps else terms.caps[expert])
+        likely = max(outlook.tokens, terms.slice_tokens // terms.samples)
+        first = likely if self._payer.meters and bound > 2 * likely else bound
+        return Grant(
+            outlook, bound if bound < own else None, bound, first * terms.samples, outlook.nanos(max(first, 0))
+        )
+
+    def _affordable(self, outlook: Outlook) -> int:
+        """Output tokens of each sample that the query's own budget leaves for one more call."""
+        terms, grants, bound = self._terms, self._grants.values(), outlook.room
+        if terms.nanos is not None and outlook.token_nanos > 0:
+            left = terms.nanos - self._spent_nanos - sum(grant.worst for grant in grants) - outlook.prompt_nanos
+            bound = min(bound, int(left // outlook.token_nanos))
+        if terms.tokens is not None:
+            left = terms.tokens - self._spent_tokens - sum(grant.bound for grant in grants) * terms.samples
+            bound = min(bound, left // terms.samples)
+        return bound
+
+    def _hold(self, leg_id: str, grant: Grant) -> Hold:
+        hosted, prompt = grant.expert in self._terms.hosted, grant.outlook.prompt_tokens
+        return Hold(leg_id, grant.expert, grant.held, hosted, prompt, grant.covered)
+
+    async def _grow(self, leg_id: str, grant: Grant) -> None:
+        terms = self._terms
+        more = min(terms.slice_tokens, grant.bound * terms.samples - grant.covered)
+        amount = -int(-(grant.outlook.token_nanos / terms.samples * more) // 1)
+        hold = replace(self._hold(leg_id, grant), amount=amount, output_tokens=more)
+        try:
+            short = await self._bank.more(self._payer, hold)
+        except LedgerDown:
+            grant.dry = True
+            return
+        finally:
+            grant.growing = None
+        if short is not None:
+            grant.dry = True
+            return
+        grant.covered += more
+        grant.held += amount
