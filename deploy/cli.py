@@ -20,6 +20,7 @@ from deploy.decisions import decisions
 from deploy.evaluate import evaluate
 from deploy.measure import profile, say_stale
 from deploy.operate import apply, backup, restore, rollback, versions
+from deploy.price import price
 from deploy.show import LOCAL, AsJson, ConfigFile, Key, Url, call, err, fail, out, print_json, table
 from deploy.teach import fit
 from deploy.top import top
@@ -101,6 +102,7 @@ app.command()(top)
 app.command()(decisions)
 app.command()(fit)
 app.command()(profile)
+app.command()(price)
 app.command()(assign)
 app.command()(evaluate)
 
