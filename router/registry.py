@@ -149,7 +149,7 @@ class Registry(Protocol):
 
     async def prune(self, *, claims: float, asked: float, keys: float) -> None:
         """Forgets idempotency keys whose time ended before `claims`, requests asked before `asked`, keys that ended
-        before `keys`.
+        before `keys`; but for the one that ended last, where none is left: that there were keys must not be forgotten.
         """
 
     async def close(self) -> None:

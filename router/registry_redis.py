@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 from typing import Any, Literal
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -104,8 +105,10 @@ class RedisRegistry:
     async def prune(self, *, claims: float, asked: float, keys: float) -> None:
         while await self._run("PRUNE", claims, asked, TOGETHER) == TOGETHER:
             pass
-        for key in await self.keys():
-            if key.ends is not None and key.ends < keys:
+        found = await self.keys()
+        last = max((inf if key.ends is None else key.ends for key in found), default=inf)
+        for key in found:
+            if key.ends is not None and key.ends < min(keys, last):
                 await self._run("FORGET_KEY", key.id, key_row(key))
 
     async def close(self) -> None:

@@ -238,7 +238,11 @@ class SqliteRegistry:
             old = db.execute("SELECT source, request_id FROM asked WHERE at < ? LIMIT ?", (asked, TOGETHER)).fetchall()
             for source, request_id in old:
                 _forget_asked(db, source, request_id)
-            db.execute("DELETE FROM keys WHERE ends < ?", (keys,))
+            db.execute(
+                "DELETE FROM keys WHERE ends < ? AND (ends < (SELECT max(ends) FROM keys) "
+                "OR EXISTS (SELECT 1 FROM keys WHERE ends IS NULL))",
+                (keys,),
+            )
             return max(len(ended), len(old))
 
         while await self._run(forget) == TOGETHER:

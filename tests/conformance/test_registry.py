@@ -120,6 +120,17 @@ async def test_there_is_room_for_so_many_keys(opened: Open) -> None:
     assert [found.id for found in await registry.keys()] == ["ann", "cyd"]
 
 
+async def test_that_there_were_keys_is_never_forgotten(registry: Registry) -> None:
+    """The one that ended last stays as long as there is no other: no key at all would open the door to everybody."""
+    await registry.put_key(key("ann", ends=5.0))
+    await registry.put_key(key("bob", ends=9.0))
+    await registry.prune(claims=0, asked=0, keys=100.0)
+    assert await registry.keys() == (key("bob", ends=9.0),)
+    await registry.put_key(key("cyd"))
+    await registry.prune(claims=0, asked=0, keys=100.0)
+    assert await registry.keys() == (key("cyd"),)
+
+
 async def test_one_of_all_who_come_with_a_key_runs(opened: Open) -> None:
     """Of many at once over two replicas one has the claim; the others hear that it runs."""
     replicas = [await opened(), await opened()]
