@@ -31,10 +31,14 @@ class TokenCounter:
     def count(self, texts: Sequence[str]) -> int:
         """Tokens of the messages' texts plus their markers; without a tokenizer bytes / ratio, rounded up."""
         overhead = MESSAGE_OVERHEAD * (len(texts) + 1)
+        return self.billed(texts) + (0 if self.exact else overhead)
+
+    def billed(self, texts: Sequence[str]) -> int:
+        """The same as an expert's bill will have it: the operator's ratio has the markers in it."""
         if self._file is None:
-            size = sum(len(t.encode()) for t in texts)
-            return overhead + math.ceil(size / self._bytes_per_token)
-        return overhead + sum(len(e.ids) for e in self._tokenizer.encode_batch(list(texts)))
+            return math.ceil(sum(len(t.encode()) for t in texts) / self._bytes_per_token)
+        encoded = self._tokenizer.encode_batch(list(texts))
+        return MESSAGE_OVERHEAD * (len(texts) + 1) + sum(len(e.ids) for e in encoded)
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

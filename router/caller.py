@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from router.config_budgets import Budgets
+from router.ledger import Meter
 
 ANONYMOUS = "anonymous"
 ALL_SCOPES: frozenset[str] = frozenset({"ask", "feedback", "usage"})
@@ -47,6 +49,17 @@ class Caller:
     experts: frozenset[str] | None = None
     accounts: tuple[Account, ...] = (Account("tenant/default"),)
     budgets: Mapping[str, Budgets] = field(default_factory=dict)
+
+    def meters(self, now: float) -> tuple[Meter, ...]:
+        """What its money counts on, at a time in unix seconds: days and months are UTC's."""
+        day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+        found = []
+        for account in self.accounts:
+            if account.per_day is not None:
+                found.append(Meter(account.id, day, account.per_day))
+            if account.per_month is not None:
+                found.append(Meter(account.id, day[:7], account.per_month))
+        return tuple(found)
 
 
 NOBODY = Caller()

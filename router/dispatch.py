@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from experts.errors import ExpertError
+from router.call import Call, Leg
 from router.events import Emit, ExtraLeg
 from router.health import Health
-from router.legs import Call, Leg, Legs
+from router.legs import Legs
 from router.records import EndedLeg, Failure, JsonObject, Move, Plan, Reply, Standing
-from router.trace_context import Trace
 
 REPLACEMENTS = 1  # per request, before the client's first byte
 Heard = Callable[[EndedLeg], None]
@@ -68,7 +68,7 @@ class Dispatcher:
         self._legs, self._health, self._servers, self._emit = legs, health, servers, emit
 
     async def gather(self, call: Call, plan: Plan, rule: Rule, heard: Heard) -> Gathered:
-        """Asks the plan's experts wave by wave until the rule says stop.
+        """Asks the plan's experts wave by wave until the rule says stop; none that could not be through in time.
 
         Never raises ExpertError: a leg that failed is a Failure, one that was not needed any more a Cut. `heard` is
         told each outcome the moment it is known. Cancelling aborts every leg.
@@ -82,8 +82,12 @@ class Dispatcher:
         try:
             while (move := rule(Standing(tuple(replies.values()), tuple(seats.values()), tuple(waves)))) != "stop":
                 if move == "ask":
+                    first = waves[0] is plan.waves[0]  # the plan has just been made: it says what is in time
                     for expert in waves.pop(0):
                         leg_id = f"{call.request_id}-{next(numbers)}"
+                        if not first and not self._legs.in_time(call, expert):
+                            missing.append(expert)
+                            continue
                         seats[asyncio.create_task(self._seat(table, leg_id, expert))] = expert
                     continue
                 done, _ = await asyncio.wait(seats, return_when=asyncio.FIRST_COMPLETED)
@@ -115,11 +119,13 @@ class Dispatcher:
         finally:
             await leg.close()
 
-    async def aside(
-        self, leg_id: str, expert: str, body: JsonObject, limit_s: float, trace: Trace | None = None
-    ) -> Reply | Failure:
+    async def aside(self, leg_id: str, expert: str, call: Call, limit_s: float) -> Reply | Failure:
         """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
-        return await self._legs.aside(leg_id, expert, body, limit_s, trace)
+        return await self._legs.aside(leg_id, expert, call, limit_s)
+
+    def in_time(self, call: Call, expert: str) -> bool:
+        """Whether a call that begins now may be through by its deadline, as far as is known."""
+        return self._legs.in_time(call, expert)
 
     async def drain(self, limit_s: float) -> None:
         """Waits for settlements still under way."""
@@ -171,23 +177,28 @@ class Dispatcher:
 
     def _replacement(self, table: Table, error: ExpertError) -> str | None:
         """The next spare, rather one on another server than the one that just failed."""
-        if not error.replaceable or table.left == 0 or not table.spares or not self._health.retries.take():
+        if not error.replaceable or table.left == 0:
+            return None
+        name = self._spare(table, error.expert)
+        if name is None or not self._health.retries.take():
             return None
         table.left -= 1
+        table.spares.remove(name)
         self._emit(ExtraLeg("retry", error.expert))
-        return self._spare(table, error.expert)
+        return name
 
     def _hedge(self, table: Table, expert: str) -> str | None:
-        if not table.spares or not self._health.hedges.take():
+        name = self._spare(table, expert)
+        if name is None or not self._health.hedges.take():
             return None
-        self._emit(ExtraLeg("hedge", expert))
-        return self._spare(table, expert)
-
-    def _spare(self, table: Table, instead_of: str) -> str:
-        server = self._servers[instead_of]
-        name = next((name for name in table.spares if self._servers[name] != server), table.spares[0])
         table.spares.remove(name)
+        self._emit(ExtraLeg("hedge", expert))
         return name
+
+    def _spare(self, table: Table, instead_of: str) -> str | None:
+        server = self._servers[instead_of]
+        able = [name for name in table.spares if self._legs.in_time(table.call, name)]
+        return next((name for name in able if self._servers[name] != server), able[0] if able else None)
 
 
 class _Race:

@@ -12,6 +12,7 @@ DOWN = "down"
 RESTING = "resting"  # its breaker is open: it failed, or was slow, too often
 CONTEXT = "context"
 POLICY = "policy"
+NOT_ALLOWED = "not_allowed"  # to whoever asks
 BYTES_PER_MESSAGE_MARKERS = 64
 MAX_BYTES_PER_TOKEN = 256  # the longest tokens of common vocabularies are runs of 128 blanks or dashes
 
@@ -70,7 +71,7 @@ def _fits_by_bytes(query: Query, expert: Expert) -> bool | None:
 
 def nobody(query: Query, excluded: Mapping[str, str]) -> SymposiumError:
     """The error when every expert is excluded: what the client can do comes before what it cannot."""
-    reasons = {reason for reason in excluded.values() if reason != POLICY}
+    reasons = {reason for reason in excluded.values() if reason not in (POLICY, NOT_ALLOWED)}
     if reasons & {DOWN, RESTING}:
         return NoExpertAvailable("No capable expert is up; try again shortly.", code="no_expert_available")
     if CONTEXT in reasons:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Set
 
+from router.budget import Budget, Fit
+from router.money import usd
 from router.records import (
     Ballot,
     Candidate,
@@ -49,25 +51,32 @@ def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObje
             "aggregator": decision.plan.aggregator,
             "spares": list(decision.plan.spares),
             "reason": decision.plan.reason,
+            **_fit(decision.plan.fit),
         },
+        "budget": _budget(decision.budget),
         "turns": decision.turns,
         "anchor": decision.anchor,
         "overhead_ms": round(decision.overhead_s * 1000, 3),
     }
 
 
-def spent_json(response: Response, usd: Callable[[str, Usage], float]) -> JsonObject:
+def spent_json(response: Response, price: Callable[[str, Usage], float]) -> JsonObject:
     """What every response says: how the answer was made, each leg with its tokens and cost, and the sum.
 
     Args:
-        usd: what an expert's tokens cost, US dollars.
+        price: what an expert's tokens cost, US dollars.
     """
     told: JsonObject = {
         "aggregated": response.how,
         "why": response.why,
-        "legs": [leg_json(leg, role) | {"cost_usd": _usd(usd(leg.expert, leg.usage))} for role, leg in response.legs],
-        "cost_usd": _usd(math.fsum(usd(leg.expert, leg.usage) for _, leg in response.legs)),
+        "legs": [leg_json(leg, role) | {"cost_usd": _usd(price(leg.expert, leg.usage))} for role, leg in response.legs],
+        "cost_usd": _usd(math.fsum(price(leg.expert, leg.usage) for _, leg in response.legs)),
     }
+    if response.ended_early is not None:
+        told["ended_early"] = response.ended_early
+    fit = response.decision.plan.fit
+    if fit is not None and fit.rung != "none":
+        told["degraded"] = fit.rung
     return told | {"missing": list(response.missing)} if response.missing else told
 
 
@@ -79,6 +88,35 @@ def outcome_json(response: Response) -> JsonObject:
         "answered_by": answering.expert if answering else None,
         "vote": _ballot(response.ballot) if response.ballot else None,
     }
+
+
+def _fit(fit: Fit | None) -> JsonObject:
+    """How the plan keeps to the budget."""
+    if fit is None:
+        return {}
+    return {
+        "degraded": fit.rung,
+        "expected_quality": round(fit.quality, 4),
+        "quality_gap": round(fit.gap, 4),
+        "expected_cost_usd": _usd(usd(fit.usd_nanos)),
+        "expected_p95_ms": None if fit.late_s is None else round(fit.late_s * 1000, 1),
+        "max_tokens": dict(fit.max_tokens),
+    }
+
+
+def _budget(budget: Budget) -> JsonObject:
+    """What the query may spend, and who says so; what is not bounded is left out."""
+    told = {
+        "deadline_ms": None if budget.deadline_s is None else round(budget.deadline_s * 1000, 3),
+        "max_cost_usd": None if budget.nanos is None else _usd(usd(budget.nanos)),
+        "max_tokens": budget.tokens,
+        "max_experts": budget.experts,
+        "min_confidence": budget.min_confidence,
+        "ttft_ms": None if budget.ttft_s is None else round(budget.ttft_s * 1000, 3),
+        "tpot_ms": None if budget.tpot_s is None else round(budget.tpot_s * 1000, 3),
+    }
+    bounded = {name: value for name, value in told.items() if value is not None}
+    return bounded | ({"from": dict(budget.source)} if bounded and budget.source else {})
 
 
 def _ballot(ballot: Ballot) -> JsonObject:
@@ -95,6 +133,8 @@ def leg_json(leg: EndedLeg, role: Role = "answer") -> JsonObject:
     told: JsonObject = {"expert": leg.expert, "role": role, "outcome": outcome_of(leg), "usage": leg.usage.json()}
     if not leg.usage.exact:
         told["estimated"] = True
+    if isinstance(leg, Reply) and leg.stopped is not None:
+        told["stopped"] = leg.stopped
     told["seconds"] = round(leg.seconds, 4)
     if isinstance(leg, Reply) and leg.first_token_s is not None:
         told["first_token_s"] = round(leg.first_token_s, 4)

@@ -5,21 +5,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from experts.errors import ExpertUnreachable
 from experts.prompts import keywords_prompt
+from router.call import Call
 from router.config import Keywords
 from router.dispatch import Dispatcher
 from router.embed import MicroBatcher
 from router.keywords import named_skills, repeated, strange
-from router.records import Failure, JsonObject, Reply, SkillScores
+from router.records import Failure, JsonObject, Query, Reply, SkillScores, Ticket
 from router.skills import Vocabulary
-from router.trace_context import ROUTE, Trace
+from router.trace_context import ROUTE
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Paid = Callable[[Query, Ticket, str, int, Call], Call]  # for whom, whom it asks, how many samples
 
 
 class KeywordExpert:
@@ -30,8 +30,9 @@ class KeywordExpert:
     ) -> None:
         self._settings, self._dispatcher, self._embed, self._may_ask = settings, dispatcher, embed, may_ask
 
-    async def ask(self, request_id: str, question: str, trace: Trace | None = None) -> Reply | Failure:
-        """The expert's samples. Never raises ExpertError."""
+    async def ask(self, query: Query, ticket: Ticket, paid: Paid) -> Reply | Failure:
+        """The expert's samples. Never raises ExpertError. `paid` gives a call its money."""
+        request_id, question, trace = query.request_id, query.text, query.trace
         settings, leg_id = self._settings, f"{request_id}-k"
         if not self._may_ask(settings.expert):
             return Failure(settings.expert, leg_id, ExpertUnreachable(settings.expert, "its server does not answer"))
@@ -42,7 +43,8 @@ class KeywordExpert:
             "max_tokens": settings.max_tokens,
         }
         inside = trace.below(f"{request_id}/{ROUTE}") if trace else None
-        leg = await self._dispatcher.aside(leg_id, settings.expert, body, settings.timeout_s, inside)
+        call = paid(query, ticket, settings.expert, settings.samples, Call(leg_id, body, trace=inside))
+        leg = await self._dispatcher.aside(leg_id, settings.expert, call, settings.timeout_s)
         # Whatever the expert sent: as many samples as were asked for, of a length that names skills can have.
         return replace(leg, choices=leg.choices[: settings.samples]) if isinstance(leg, Reply) else leg
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from router.assigned import assigned
 from router.classify import GENERAL
 from router.config import Config
 from router.correctness import Correctness
+from router.feedback import Seen, calibration_worth, moved
 from router.fitted import Fitted
 from router.learned import Learned
+from router.money import cost, usd
 from router.panels import CHANCE
 from router.profiles import Profiles, stale, stale_aggregators
 from router.rates import Rates
@@ -29,6 +31,7 @@ class Knowledge:
 
     `correctness` predicts P(right) from profiles and, where a file of it is there, from what was `learned`; what was
     learned of other profiles than those there now is not used (`learned_is_stale`).
+    `profiles` are what was `measured`, moved by feedback up to number `feedback`; 0: by none.
     `versions` says what answers under each expert's name; `stale` are those of which something else was measured.
     `synthesizers`: category -> who may write one answer of several responses, the best first, with the measured rate of
     right ones: those that were measured to do it better than chance; where nobody was measured, those whose part it
@@ -40,6 +43,7 @@ class Knowledge:
     version: str
     fitted: Fitted
     profiles: Profiles
+    measured: Profiles
     correctness: Correctness
     learned: Learned | None
     learned_is_stale: bool
@@ -49,6 +53,7 @@ class Knowledge:
     stale: frozenset[str]
     synthesizers: dict[str, dict[str, float | None]]
     assigned: Mapping[str, str]
+    feedback: int = 0
 
     @classmethod
     def load(cls, config: Config) -> Knowledge:
@@ -67,6 +72,7 @@ class Knowledge:
             version=_version(config),
             fitted=fitted,
             profiles=profiles,
+            measured=profiles,
             correctness=Correctness(rates, usable.blend if usable else None),
             learned=usable,
             learned_is_stale=learned is not None and usable is None,
@@ -78,15 +84,28 @@ class Knowledge:
             assigned=assigned(config, profiles),
         )
 
+    def moved(self, seen: Seen, number: int) -> Knowledge:
+        """By feedback up to this number. What was learned and who is assigned where stay as they were made: of what was
+        measured.
+        """
+        strength = self.config.routing.prior_strength
+        worth = calibration_worth(self.measured, seen, strength=strength)
+        profiles = moved(self.measured, seen, calibration=worth)
+        correctness = Correctness(Rates.of(profiles.experts, strength), self.correctness.blend)
+        return replace(self, profiles=profiles, correctness=correctness, feedback=number)
+
     @property
     def stale_aggregators(self) -> tuple[str, ...]:
         """Experts of which another version was measured as aggregator than the one that answers now."""
         return stale_aggregators(self.profiles, self.versions)
 
+    def nanos(self, expert: str, prompt_tokens: int, output_tokens: int) -> int:
+        """What an expert's tokens cost, nanodollars, rounded up: what is charged for them."""
+        return cost(self.config.experts[expert].price, prompt_tokens, output_tokens)
+
     def usd(self, expert: str, usage: Usage) -> float:
-        """What an expert's tokens cost, US dollars."""
-        per_prompt, per_output = self.usd_per_token[expert]
-        return usage.prompt_tokens * per_prompt + usage.completion_tokens * per_output
+        """The same in US dollars."""
+        return usd(self.nanos(expert, usage.prompt_tokens, usage.completion_tokens))
 
 
 def _synthesizers(config: Config, profiles: Profiles, category: str) -> dict[str, float | None]:

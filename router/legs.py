@@ -7,121 +7,45 @@ on its own. Decides nothing about who is asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from experts.assembly import Assembly
 from experts.client import CHAT, COMPLETIONS, Endpoint, ExpertClient
-from experts.errors import ExpertBroken, ExpertError, ExpertTimeout
+from experts.errors import ExpertBroken, ExpertError, ExpertOutOfTime, ExpertTimeout
+from router.call import Call, Leg
 from router.events import Emit, LegEnded, LegSettled
+from router.forecast import Forecast
 from router.health import Health
-from router.records import Cut, Failure, JsonObject, Kind, Query, Reply, Usage
+from router.lanes import Lanes, Turn
+from router.records import Failure, JsonObject, Kind, Reply, Usage
 from router.trace_context import Trace
 from router.watch import Watch
 
 SETTLE_WAIT_S = 5.0
-CHARS_PER_TOKEN = 3  # rough
+DEADLINE_GRAIN_S = 0.002  # a limit that passes so shortly before the deadline is the deadline
 EXTRA = ("system_fingerprint", "service_tier")  # of a chunk, kept for the whole answer
 PATHS: Mapping[Kind, str] = {"chat": CHAT, "completion": COMPLETIONS}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What experts are asked on behalf of one request. `model` is what the client asked for; "" where it did not.
-    `problem` says what is wrong with an answer, if anything.
-    """
-
-    request_id: str
-    body: JsonObject
-    kind: Kind = "chat"
-    model: str = ""
-    problem: Callable[[tuple[JsonObject, ...]], str | None] | None = None
-    trace: Trace | None = None
-
-    @classmethod
-    def of(cls, query: Query) -> Call:
-        """The client's own request; where it names a format, answers must keep to it."""
-        if (wanted := query.answer_format) is None:
-            return cls(query.request_id, query.body, query.kind, query.model, trace=query.trace)
-
-        def problem(choices: tuple[JsonObject, ...]) -> str | None:
-            finished = [c for c in choices if c.get("finish_reason") == "stop"]
-            said = [c.get("message") or {"content": c.get("text")} for c in finished]
-            texts = (message.get("content") for message in said if not message.get("tool_calls"))
-            return next((why for text in texts if (why := wanted.problem(text)) is not None), None)
-
-        return cls(query.request_id, query.body, query.kind, query.model, problem, query.trace)
-
-
-@dataclass(slots=True)
-class Leg:
-    """One call under way. Its chunks are read once: `first`, then `rest`."""
-
-    endpoint: Endpoint
-    leg_id: str
-    call: Call
-    started: float
-    now: Callable[[], float] = field(repr=False)
-    assembly: Assembly | None = None  # of its chunks, where somebody wants the whole answer
-    chunks: int = 0
-    first_token_s: float | None = None
-    usage: Usage | None = None
-    extra: JsonObject = field(default_factory=dict)
-    cut: bool = False  # aborted by us, not by the client's leaving
-    source: AsyncGenerator[JsonObject, None] | None = None
-    head: JsonObject | None = None
-
-    @property
-    def expert(self) -> str:
-        return self.endpoint.expert
-
-    def used(self) -> Usage:
-        """Tokens as far as known here: reported, or roughly estimated."""
-        if self.usage is not None:
-            return self.usage
-        prompt = self.call.body.get("messages", self.call.body.get("prompt"))
-        return Usage(len(str(prompt)) // CHARS_PER_TOKEN, self.chunks, exact=False)
-
-    @property
-    def seconds(self) -> float:
-        return self.now() - self.started
-
-    async def rest(self) -> AsyncGenerator[JsonObject, None]:
-        """All chunks, from the first one on; `close` aborts the leg."""
-        assert self.source is not None, "opened"
-        if self.head is not None:
-            yield self.head
-        async for chunk in self.source:
-            yield chunk
-
-    async def close(self) -> None:
-        """Aborts it, if it has not ended."""
-        if self.source is not None:
-            await self.source.aclose()
-
-    def reply(self, choices: tuple[JsonObject, ...] = ()) -> Reply:
-        """As it stands, with the given choices."""
-        return Reply(self.expert, self.leg_id, choices, self.used(), self.seconds, self.extra, self.first_token_s)
-
-    def failure(self, error: ExpertError) -> Failure:
-        """An expert that was cut off for its slowness has worked: its tokens are estimated until they are settled."""
-        usage = self.used() if isinstance(error, ExpertTimeout) else self.usage or Usage()
-        return Failure(self.expert, self.leg_id, error, usage, self.seconds)
-
-    def dropped(self) -> Cut:
-        return Cut(self.expert, self.leg_id, replace(self.used(), exact=False), self.seconds)
 
 
 class Legs:
     """Calls experts. One per router replica."""
 
     def __init__(
-        self, client: ExpertClient, endpoints: Mapping[str, Endpoint], watch: Watch, health: Health, emit: Emit
+        self,
+        client: ExpertClient,
+        endpoints: Mapping[str, Endpoint],
+        watch: Watch,
+        health: Health,
+        lanes: Lanes,
+        forecast: Forecast,
+        emit: Emit,
     ) -> None:
         self._client, self._endpoints, self._watch, self._health = client, endpoints, watch, health
-        self._emit = emit
+        self._lanes, self._forecast, self._emit = lanes, forecast, emit
         self._background: set[asyncio.Task[None]] = set()
 
     def open(self, leg_id: str, expert: str, call: Call, *, whole: bool) -> Leg:
@@ -132,6 +56,13 @@ class Legs:
         leg.assembly = Assembly() if whole or call.problem is not None else None
         leg.source = self._chunks(leg)
         return leg
+
+    def in_time(self, call: Call, expert: str) -> bool:
+        """Whether a call that begins now may be through by the request's deadline, as far as is known."""
+        if call.ends_at is None:
+            return True
+        needs_s = self._lanes.wait_s(expert, call.caller, call.ends_at) + call.least_s(expert)
+        return needs_s <= call.left_s(asyncio.get_running_loop().time())
 
     async def first(self, leg: Leg) -> None:
         """Sends the leg and waits for its first chunk. Raises ExpertError."""
@@ -150,15 +81,14 @@ class Legs:
             await leg.close()
         return leg.reply(leg.assembly.choices())
 
-    async def aside(
-        self, leg_id: str, expert: str, body: JsonObject, limit_s: float, trace: Trace | None = None
-    ) -> Reply | Failure:
+    async def aside(self, leg_id: str, expert: str, call: Call, limit_s: float) -> Reply | Failure:
         """Asks an expert for what helps to decide: nobody steps in for it. Never raises ExpertError."""
-        leg = self.open(leg_id, expert, Call(leg_id, body, trace=trace), whole=False)
+        leg = self.open(leg_id, expert, call, whole=False)
         limits = leg.endpoint.limits
         leg.endpoint = replace(leg.endpoint, limits=limits.model_copy(update={"total_s": min(limit_s, limits.total_s)}))
         try:
             async with self._accounted(leg), self._watch.released_when_down(expert):
+                body = await self._sent(leg)
                 answer = await self._client.complete(leg.endpoint, body, leg_id)
                 leg.usage = _usage(answer.get("usage"), exact=True)
         except ExpertError as error:
@@ -185,27 +115,60 @@ class Legs:
             await asyncio.wait(self._background, timeout=left_s)  # closing a leg begins its settlement
 
     async def _chunks(self, leg: Leg) -> AsyncGenerator[JsonObject, None]:
+        call = leg.call
+        async with self._accounted(leg):
+            body = await self._sent(leg)
+            try:
+                async with aclosing(self._client.stream(leg.endpoint, body, leg.leg_id, PATHS[call.kind])) as chunks:
+                    async for chunk in chunks:
+                        if leg.first_token_s is None:
+                            leg.first_token_s = leg.seconds
+                        leg.extra |= {key: chunk[key] for key in EXTRA if chunk.get(key)}
+                        leg.usage = _usage(chunk.pop("usage", None), exact=False) or leg.usage
+                        if not chunk.get("choices"):
+                            continue
+                        leg.add(chunk)
+                        yield chunk
+                        if not call.funds.goes_on(leg.leg_id, leg.output_tokens):
+                            leg.stopped = "budget"
+                            break
+            except ExpertTimeout as error:
+                if call.left_s(leg.now()) > DEADLINE_GRAIN_S:
+                    raise
+                if not leg.chunks:
+                    raise ExpertOutOfTime(leg.expert, "nothing had come by the deadline") from error
+                leg.stopped = "deadline"
+            if leg.stopped is not None:
+                end = leg.cut_short()
+                leg.add(end)
+                yield end
+            self._check(leg)
+
+    def _check(self, leg: Leg) -> None:
+        """What has come is an answer, as far as it goes. Raises ExpertBroken."""
         call, assembly = leg.call, leg.assembly
-        async with (
-            self._accounted(leg),
-            aclosing(self._client.stream(leg.endpoint, call.body, leg.leg_id, PATHS[call.kind])) as chunks,
-        ):
-            async for chunk in chunks:
-                if leg.first_token_s is None:
-                    leg.first_token_s = leg.seconds
-                leg.extra |= {key: chunk[key] for key in EXTRA if chunk.get(key)}
-                leg.usage = _usage(chunk.pop("usage", None), exact=False) or leg.usage
-                if chunk.get("choices"):
-                    leg.chunks += 1
-                    if assembly is not None:
-                        assembly.add(chunk)
-                    yield chunk
-            if leg.chunks == 0:
-                raise ExpertBroken(leg.expert, "the stream had no content")
-            if assembly is not None and call.problem and (why := call.problem(assembly.choices())) is not None:
-                raise ExpertBroken(leg.expert, f"the answer breaks the format: {why}")
-            if leg.usage is not None:
-                leg.usage = replace(leg.usage, exact=True)
+        if leg.chunks == 0:
+            raise ExpertBroken(leg.expert, "the stream had no content")
+        if assembly is not None and call.problem and (why := call.problem(assembly.choices())) is not None:
+            raise ExpertBroken(leg.expert, f"the answer breaks the format: {why}")
+        if leg.usage is not None and leg.stopped is None:
+            leg.usage = replace(leg.usage, exact=True)
+
+    async def _sent(self, leg: Leg) -> JsonObject:
+        """The body to be sent, now: there is money for it and it is the leg's turn; its limits end by the deadline.
+
+        Raises:
+            ExpertUnfunded, ExpertBusy, ExpertOutOfTime: it must not be sent.
+        """
+        call, expert = leg.call, leg.expert
+        cap = leg.cap = await call.funds.open(leg.leg_id, expert)
+        tokens = call.tokens(expert, cap)
+        leg.turn = await self._lanes.enter(expert, call.caller, tokens, call.ends_at, call.least_s(expert))
+        if (left_s := call.left_s(leg.now())) <= 0:
+            raise ExpertOutOfTime(expert, "its turn came after the deadline")
+        if left_s < math.inf:
+            leg.endpoint = _bounded(leg.endpoint, left_s)
+        return call.body if cap is None else _capped(call.body, cap)
 
     @asynccontextmanager
     async def _accounted(self, leg: Leg) -> AsyncIterator[None]:
@@ -213,21 +176,34 @@ class Legs:
         outcome, failed = "cancelled", False
         try:
             yield
-            outcome = "answered"
+            outcome = "answered" if leg.stopped is None else "stopped"
         except ExpertError as error:
-            outcome, failed = error.reason, error.replaceable
+            outcome, failed = error.reason, error.replaceable and leg.turn is not None
             raise
         finally:
             if outcome == "cancelled" and leg.cut:
                 outcome = "cut"
             elif outcome == "cancelled" and not self._watch.up.get(leg.expert, False):
                 outcome, failed = "unreachable", True  # released because its server went down
-            self._health.ended(leg.expert, outcome, leg.first_token_s, leg.seconds, failed=failed)
             self._emit(_ended(leg, outcome))
-            if outcome == "answered" and leg.usage is not None:
-                self._emit(LegSettled(leg.expert, leg.leg_id, leg.usage, leg.call.model))
+            if leg.turn is None:
+                self._settled(leg, Usage(), paid=False)
             else:
-                self._in_background(self._settle(leg))
+                self._learn(leg, leg.turn, outcome, failed=failed)
+                if outcome == "answered" and leg.usage is not None:
+                    self._settled(leg, leg.usage)
+                else:
+                    self._in_background(self._settle(leg))
+
+    def _learn(self, leg: Leg, turn: Turn, outcome: str, *, failed: bool) -> None:
+        """What the call says of its expert, queueing here left out."""
+        seconds = leg.seconds - turn.waited_s
+        first_s = None if leg.first_token_s is None else leg.first_token_s - turn.waited_s
+        tokens = None if leg.usage is None else leg.usage.prompt_tokens + leg.usage.completion_tokens
+        self._health.ended(leg.expert, outcome, first_s, seconds, failed=failed)
+        self._lanes.ended(turn, outcome, first_s, seconds, tokens)
+        said = leg.output_tokens or None
+        self._forecast.ended(leg.expert, turn.load, first_s, seconds, said, leg.call.category or "", outcome, leg.cap)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -241,7 +217,24 @@ class Legs:
             counted = await self._client.tokens(leg.endpoint, leg.leg_id, SETTLE_WAIT_S)
             if counted is not None:
                 usage = Usage(counted.prompt_tokens, counted.output_tokens, counted.exact)
+        self._settled(leg, usage)
+
+    def _settled(self, leg: Leg, usage: Usage, *, paid: bool = True) -> None:
+        leg.call.funds.ended(leg.leg_id, usage if paid else None)
         self._emit(LegSettled(leg.expert, leg.leg_id, usage, leg.call.model))
+
+
+def _bounded(endpoint: Endpoint, left_s: float) -> Endpoint:
+    """No limit of it lies behind the request's deadline."""
+    limits = endpoint.limits
+    ends = {name: min(getattr(limits, name), left_s) for name in ("connect_s", "first_byte_s", "total_s")}
+    return replace(endpoint, limits=limits.model_copy(update=ends))
+
+
+def _capped(body: JsonObject, cap: int) -> JsonObject:
+    """With so many output tokens at most: by the name that the client used for it."""
+    name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+    return body | {name: cap}
 
 
 def _traced(endpoint: Endpoint, leg_id: str, trace: Trace | None) -> Endpoint:

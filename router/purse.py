@@ -131,7 +131,11 @@ class Purse:
             grant = self._granted(leg_id, expert)
             if grant.bound < 1:
                 raise ExpertUnfunded(expert, "the query's budget does not allow another call")
-            if (short := await self._held({leg_id: grant})) is not None:
+            try:
+                short = await self._held({leg_id: grant})
+            except LedgerDown as error:
+                raise ExpertUnfunded(expert, "the ledger cannot be reached") from error
+            if short is not None:
                 raise ExpertUnfunded(expert, f"{short.meter.account} has no money left for {short.meter.period}")
         grant.opened = True
         return grant.cap

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from experts.errors import ExpertError
-from router.budget import UNBOUNDED, Budget, Fit, Wish
+from router.budget import NO_WISH, UNBOUNDED, Budget, Fit, Stopped, Wish
 from router.caller import NOBODY, Caller
 from router.trace_context import Trace
 
@@ -24,7 +24,6 @@ Aggregate = Literal["auto", Aggregator]  # what may be asked for
 Kind = Literal["chat", "completion"]
 Role = Literal["answer", "keywords", "aggregator"]
 Evidence = Literal["skill", "category", "overall", "pool"]
-NO_WISH = Wish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +198,7 @@ class Reply:
     seconds: float
     extra: Mapping[str, Any] = field(default_factory=dict)  # fields such as system_fingerprint
     first_token_s: float | None = None
+    stopped: Stopped | None = None  # why it ends before its end
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -294,4 +294,4 @@ class Decision:
     anchor: int = 0  # the turn that the route is by
     overhead_s: float = 0.0
     budget: Budget = UNBOUNDED
-    outlooks: Mapping[str, Outlook] = field(default_factory=dict)  # of the candidates, where the budget is bounded
+    outlooks: Mapping[str, Outlook] = field(default_factory=dict)  # of all who may be asked

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
-from experts.errors import ExpertError
+from experts.errors import ExpertError, ExpertOutOfTime, ExpertUnfunded
+from router.budget import Stopped
 from router.dispatch import LiveReply
-from router.records import Aggregator, Answer, Ballot, Decision, EndedLeg, JsonObject, Reply, Role, Usage
+from router.records import Aggregator, Answer, Ballot, Decision, EndedLeg, Failure, JsonObject, Reply, Role, Usage
 
 Heard = Callable[[Role, EndedLeg], None]
 
@@ -52,6 +53,15 @@ class Response:
     def usage(self) -> Usage:
         """Summed over every expert that was called."""
         return sum((leg.usage for _, leg in self.legs), Usage())
+
+    @property
+    def ended_early(self) -> Stopped | None:
+        """Why the answer is less than was planned, where time or money ran out; of the two, time is said."""
+        said: set[str | None] = {leg.stopped for _, leg in self.ended if isinstance(leg, Reply)}
+        said |= {leg.error.reason for _, leg in self.ended if isinstance(leg, Failure)}
+        if ExpertOutOfTime.reason in said:
+            return "deadline"
+        return "budget" if said & {"budget", ExpertUnfunded.reason} else None
 
     @property
     def answered(self) -> tuple[str, ...]:

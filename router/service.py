@@ -7,41 +7,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from experts.client import Endpoint, ExpertClient, open_session
-from experts.guard import TOKEN_HEADER
+from experts.client import Endpoint, ExpertClient, LegTokens
+from router.bank import Bank
 from router.classify import GENERAL
 from router.config import Config
-from router.decision_log import DecisionLog, NoLog, open_decision_log
-from router.decision_rows import Terms
 from router.dispatch import Dispatcher
 from router.edition import Edition
 from router.embed import Embedder, MicroBatcher
-from router.embedders import open_embedder
 from router.events import Event
+from router.forecast import Forecast
 from router.health import Health
+from router.key_ring import KeyRing
 from router.knowledge import Knowledge
+from router.lanes import Lanes
+from router.ledger import Ledger
 from router.legs import Legs
+from router.outlooks import Outlooks
 from router.pace import Paces
 from router.pipeline import Pipeline
+from router.registry import Registry
 from router.sessions import Sessions
 from router.telemetry import Telemetry
 from router.watch import Watch
 
 if TYPE_CHECKING:
-    from router.tracing import SpanSink
+    pass
 
 log = logging.getLogger(__name__)
 At = Callable[[Config], Mapping[str, Endpoint]]
 Sink = Callable[[Event, Edition], None]
 DRAIN_S = 5.0
+COUNT_WAIT_S = 1.0  # for what a host has counted of a leg that a dead replica had begun
 FIRST_LOOK_S = 2.0  # at an expert that a configuration adds, before it can come into force
 MAX_SESSIONS, SESSION_TTL_S = 10_000, 3600.0
 
@@ -53,11 +54,19 @@ class Service:
     configuration decides is in `edition`, which may be another one between two requests.
     """
 
-    def __init__(
-        self, knowledge: Knowledge, client: ExpertClient, embed: Embedder, at: At, clock: Callable[[], float]
+    def __init__(  # noqa: PLR0913  # what it is built of
+        self,
+        knowledge: Knowledge,
+        client: ExpertClient,
+        embed: Embedder,
+        at: At,
+        ledger: Ledger,
+        registry: Registry,
+        clock: Callable[[], float],
+        now: Callable[[], float],
     ) -> None:
         config = knowledge.config
-        self.clock = clock
+        self.clock, self.now, self.ledger, self.registry = clock, now, ledger, registry
         self.telemetry = Telemetry(*_names(knowledge))
         self.sinks: list[Sink] = [lambda event, _: self.telemetry.emit(event)]
         self._client, self._at = client, at
@@ -70,6 +79,20 @@ class Service:
         worth = self.telemetry.worth
         self._paces = Paces(config.policies, lambda name, usd: worth.labels(name).set(usd))
         self._sessions = Sessions(MAX_SESSIONS, SESSION_TTL_S)
+        self.ring = KeyRing(registry, clock=clock, now=now, emit=self._emit_now)
+        concurrency = config.convening.concurrency
+        self.lanes = Lanes(config.experts, concurrency, clock, self._emit_now)
+        self._forecast = Forecast()
+        self.bank = Bank(
+            ledger,
+            config.ledger,
+            uuid.uuid4().hex,
+            clock=clock,
+            now=now,
+            count=self._count,
+            price=lambda expert, prompt, output: self.edition.knowledge.nanos(expert, prompt, output),
+            emit=self._emit_now,
+        )
         self._legs: WeakSet[Legs] = WeakSet()  # requests under way hold on to theirs, and so does what settles them
         self.edition = self._edition(knowledge)
         self.up_to_date: Callable[[], Awaitable[None]] = _always
@@ -101,6 +124,16 @@ class Service:
             except Exception:  # a sink's bug
                 log.exception("a sink failed")
 
+    def _emit_now(self, event: Event) -> None:
+        """What is no single request's."""
+        self.emit(event, self.edition)
+
+    async def _count(self, expert: str, leg_id: str) -> LegTokens | None:
+        """What a host of ours has counted for a leg of another replica."""
+        endpoint = self._at(self.edition.config).get(expert)
+        hosted = endpoint is not None and endpoint.hosted
+        return await self._client.tokens(endpoint, leg_id, COUNT_WAIT_S) if endpoint and hosted else None
+
     async def prepare(self, config: Config) -> Edition:
         """What can take the place of the edition in force: everything is read, and new experts are looked at already.
 
@@ -110,6 +143,7 @@ class Service:
         knowledge = await asyncio.to_thread(Knowledge.load, config)
         check_dimensions(knowledge, len(await self._batcher("warm up")))  # where others wait, too: one thread embeds
         self._health.configured(config.experts, self.edition.config.convening)
+        self.lanes.configured(config.experts, self.edition.config.convening.concurrency)
         # An expert that moves is looked at where it is now, until it has moved.
         self.watch.follow({**self._at(config), **self._at(self.edition.config)})
         await self.watch.looked_at(config.experts, FIRST_LOOK_S)
@@ -124,6 +158,7 @@ class Service:
         config, self.edition = edition.config, edition
         self.watch.follow(self._at(config))
         self._health.configured(config.experts, config.convening)
+        self.lanes.configured(config.experts, config.convening.concurrency)
         self._paces.configured(config.policies)
         self.telemetry.configured(*_names(edition.knowledge))
         for name in config.experts:  # one that comes back has new series, and is as it was known
@@ -131,9 +166,17 @@ class Service:
             self.telemetry.breaker_is(name, self._health.state(name))
         self.telemetry.config_applied(edition.version)
 
+    async def start(self) -> None:
+        """Begins to look at experts, to read keys, and to keep books."""
+        self.watch.start()
+        await self.bank.start()
+        await self.ring.start()
+
     async def close(self) -> None:
         """Settles what is under way."""
         await asyncio.gather(*(legs.drain(DRAIN_S) for legs in list(self._legs)))
+        await self.bank.stop(DRAIN_S)
+        await self.ring.stop()
         await self.watch.stop()
         self._batcher.close()
 
@@ -144,7 +187,7 @@ class Service:
             self._paces.emit(event, knowledge.usd)
             self.emit(event, edition)
 
-        legs = Legs(self._client, experts_at, self.watch, self._health, emit)
+        legs = Legs(self._client, experts_at, self.watch, self._health, self.lanes, self._forecast, emit)
         servers = {name: endpoint.base_url for name, endpoint in experts_at.items()}
         self._legs.add(legs)
         dispatcher = Dispatcher(legs, self._health, servers, emit)
@@ -152,8 +195,8 @@ class Service:
             knowledge=knowledge,
             embed=self._batcher,
             dispatcher=dispatcher,
-            watch=self.watch,
-            health=self._health,
+            outlooks=Outlooks(knowledge, self.watch, self._health, self.lanes, self._forecast),
+            bank=self.bank,
             sessions=self._sessions,
             paces=self._paces,
             emit=emit,
@@ -172,80 +215,8 @@ def _names(
     return knowledge.version, tuple(config.experts), tuple(config.policies), knowledge.stale, categories, limit
 
 
-def at(hosted_url: str, token: str) -> At:
-    """Where a configuration's experts are spoken to.
-
-    Args:
-        hosted_url: Serve's internal listener; engines are below `/experts/<engine>`.
-        token: the internal token that our engines ask for.
-    """
-    return lambda config: {name: _endpoint(config, name, hosted_url, token) for name in config.experts}
-
-
 async def _always() -> None:
     """Nobody changes the configuration of a router on its own."""
-
-
-def _endpoint(config: Config, name: str, hosted_url: str, token: str) -> Endpoint:
-    expert = config.experts[name]
-    if expert.base_url is not None:
-        key = os.environ.get(expert.api_key_env, "").strip() if expert.api_key_env else ""
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        return Endpoint(name, expert.base_url.rstrip("/"), expert.model or name, headers, expert.limits)
-    model = name if expert.lora is not None else expert.engine
-    assert model is not None, "the configuration has checked that an expert has one home"
-    base = f"{hosted_url}/experts/{expert.engine}/v1"
-    return Endpoint(name, base, model, {TOKEN_HEADER: token}, expert.limits, hosted=True)
-
-
-@asynccontextmanager
-async def open_service(config: Config, experts_at: At, embedder: Embedder | None = None) -> AsyncIterator[Service]:
-    """A running router; leaving the block settles what is under way and closes every connection.
-
-    Raises:
-        ValueError: fitted files, profiles or the embedder are missing or do not fit; says what to run.
-    """
-    knowledge = Knowledge.load(config)
-    embed = embedder or open_embedder(config.routing.embedder)
-    check_dimensions(knowledge, embed(["warm up"]).shape[1])
-    async with open_session() as session:
-        service = Service(knowledge, ExpertClient(session), embed, experts_at, time.monotonic)
-        async with _decision_log(service) as decisions:
-            spans = _spans(service)
-            service.sinks.append(lambda event, edition: decisions.emit(event, _terms(edition)))
-            service.watch.start()
-            try:
-                yield service
-            finally:
-                await service.close()
-                if spans is not None:
-                    await asyncio.to_thread(spans.close)  # what was settled last, too
-
-
-def _decision_log(service: Service) -> AbstractAsyncContextManager[DecisionLog | NoLog]:
-    """What happens is written down, by the prices and policies that the request began with."""
-
-    def dropped(records: int, why: str) -> None:
-        service.telemetry.log_dropped(why, records)
-
-    config = service.edition.config
-    return open_decision_log(config.decisions, Path(config.data), service.telemetry.log_written, dropped)
-
-
-def _terms(edition: Edition) -> Terms:
-    return Terms(edition.knowledge.usd, edition.config.policies)
-
-
-def _spans(service: Service) -> SpanSink | None:
-    """Where the configuration names a collector, what happens becomes spans, too."""
-    settings = service.edition.config.tracing
-    if settings.endpoint is None:
-        return None
-    from router.tracing import Known, SpanSink, open_exporter
-
-    sink = SpanSink(open_exporter(settings.endpoint), settings)
-    service.sinks.append(lambda event, edition: sink.emit(event, Known(edition.config.experts, edition.knowledge.usd)))
-    return sink
 
 
 def check_dimensions(knowledge: Knowledge, made: int) -> None:

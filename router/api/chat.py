@@ -22,13 +22,16 @@ from router.api.auth import authenticate
 from router.api.held import Held
 from router.api.http import ClientGone, header, header_values, read_body, send_error, send_json, start, while_connected
 from router.api.narrate import Narrator, progress
+from router.api.schema_budget import with_headers
 from router.api.sse import DONE, Head, completion, event, last_chunk, relayed, told, whole_as_chunks
+from router.callers import check_scope
 from router.config import RequestLimits, Tracing
 from router.edition import Edition
 from router.errors import ExpertsFailed, SymposiumError
 from router.events import Finished, Outcome
 from router.explain import decision_json, outcome_json, spent_json
 from router.logs import REQUEST_ID
+from router.purse import Purse
 from router.records import Decision, JsonObject, Query, Ticket
 from router.response import Response
 from router.service import Service
@@ -117,15 +120,17 @@ class Completions:
         try:
             edition = await service.admitted()  # kept to the end, whatever is in force by then
             ending.trace = _trace(scope, ending.request_id, edition.config.tracing)
-            ending.principal = authenticate(header(scope, "authorization"), edition.config.server.api_keys)
+            caller = await authenticate(header(scope, "authorization"), service.ring, edition.config)
+            ending.principal = caller.key
+            check_scope(caller, "ask")
             self._held.check_open()
             limits = edition.config.server.limits
-            ticket = admit(ending.principal, self._held.count, limits.max_in_flight, ending.began)
+            ticket = admit(caller, self._held.count, limits.max_in_flight, ending.began)
             with self._held:
                 raw = await _body_in_time(receive, limits.max_body_bytes)
                 ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
                 query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
-                query = replace(query, trace=ending.trace)
+                query = replace(with_headers(query, scope), trace=ending.trace)
                 await while_connected(receive, self._serve(edition, query, ticket, tracked, ending))
         except ClientGone:
             ending.cancelled()
@@ -146,17 +151,23 @@ class Completions:
                 log.warning("failed", extra=_fields(finished))
 
     async def _serve(self, edition: Edition, query: Query, ticket: Ticket, send: Send, ending: _Ending) -> None:
-        ending.decision = decision = await edition.pipeline.decide(query, ticket)
+        ending.decision = await edition.pipeline.decide(query, ticket)
+        async with edition.pipeline.funded(ending.decision) as (decision, purse):
+            ending.decision = decision  # there may be less money than it would take
+            await self._answer(edition, decision, purse, send, ending)
+
+    async def _answer(self, edition: Edition, decision: Decision, purse: Purse, send: Send, ending: _Ending) -> None:
+        query = decision.query
         head = Head(query.request_id, int(time.time()), query.model, query.kind)
         if not query.stream:
-            async with edition.pipeline.respond(decision) as response:
+            async with edition.pipeline.respond(decision, purse) as response:
                 ending.response = response
                 assert response.answer is not None, "only a stream is relayed"
                 whole = completion(head, response.answer, response.usage, _told(response, edition))
                 await send_json(send, 200, whole, _headers(decision, response) | _cost(whole))
             return
         try:
-            await self._stream(edition, decision, head, send, ending)
+            await self._stream(edition, decision, purse, head, send, ending)
         except SymposiumError as error:
             if not ending.started:
                 raise
@@ -164,7 +175,9 @@ class Completions:
             ending.outcome = "failed"
             await _close(send, event(dict(error.body())))
 
-    async def _stream(self, edition: Edition, decision: Decision, head: Head, send: Send, ending: _Ending) -> None:
+    async def _stream(  # noqa: PLR0913  # all that a stream is told by
+        self, edition: Edition, decision: Decision, purse: Purse, head: Head, send: Send, ending: _Ending
+    ) -> None:
         query, quiet_s = decision.query, edition.config.convening.keepalive_after_ms / 1000
 
         async def say(data: bytes) -> None:
@@ -177,7 +190,7 @@ class Completions:
             async with narrator.telling():
                 if query.progress:
                     await say(event(told(head, "decided", decision_json(decision, set(decision.plan.experts)))))
-                answering = edition.pipeline.respond(decision, narrator.heard)
+                answering = edition.pipeline.respond(decision, purse, narrator.heard)
                 response = ending.response = await stack.enter_async_context(answering)
             if not ending.started:
                 await start(send, 200, _headers(decision, response) | _STREAM_HEADERS)
@@ -187,7 +200,7 @@ class Completions:
             else:
                 await self._relay(response, head, send)
             usage = response.usage if query.include_usage else None
-            wanted = query.include_usage or query.explain or query.progress
+            wanted = query.include_usage or query.explain or query.progress or response.ended_early is not None
             last = event(last_chunk(head, usage, _told(response, edition))) if wanted else b""
             await _close(send, last)
 
@@ -249,12 +262,16 @@ def _headers(decision: Decision, response: Response | None) -> dict[str, str]:
         "x-symposium-plan": f"{plan.aggregator};reason={plan.reason};asked={','.join(plan.experts)}",
         "x-symposium-overhead-ms": f"{decision.overhead_s * 1000:.2f}",
     }
+    if plan.fit is not None and plan.fit.rung != "none":
+        headers["x-symposium-degraded"] = plan.fit.rung
     if decision.query.trace is not None:
         headers["x-symposium-trace-id"] = decision.query.trace.trace_id
     if response is not None:
         headers["x-symposium-experts"] = ",".join(response.answered)
         if response.missing:
             headers["x-symposium-missing"] = ",".join(response.missing)
+        if response.ended_early is not None:
+            headers["x-symposium-ended-early"] = response.ended_early
     return headers
 
 

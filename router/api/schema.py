@@ -92,6 +92,7 @@ def parse_chat(raw: bytes, request_id: str, limits: RequestLimits, session: str 
         earlier=tuple(said[:-1]),
         session=session_of(session),
         answer_format=compile_format(body),
+        wish=chat.wish,
     )
 
 

@@ -13,6 +13,7 @@ from router.errors import BadRequest
 from router.records import Needs, Query
 from router.structured import compile_format
 
+DEFAULT_MAX_TOKENS: Final = 16  # OpenAI's own, of completions
 _FOR_CHATS: Final = "belongs to chats; use POST /v1/chat/completions"
 _TEXT_ONLY: Final = "is not accepted, because routing reads text; give 'prompt' as a string"
 _MADE_FOR_CHATS: Final = ("messages", "tools", "functions", "tool_choice", "function_call")
@@ -56,15 +57,16 @@ def parse_completion(raw: bytes, request_id: str, limits: RequestLimits, session
     """
     asked, body = read(CompletionRequest, raw, limits)
     samples, prompts = asked.n or 1, asked.prompts
+    generated = max(samples, asked.best_of or 1) * len(prompts)
     _check_samples(samples, asked.best_of, len(prompts), limits.max_n)
     return Query(
         request_id=request_id,
         model=asked.model,
         text="\n".join(prompts).strip(),
-        body=passed_on(body),
-        needs=Needs(json_schema=asked.is_structured, samples=samples * len(prompts)),
+        body={"max_tokens": DEFAULT_MAX_TOKENS} | passed_on(body),  # said, so that nobody's default is another one
+        needs=Needs(json_schema=asked.is_structured, samples=generated),
         texts=(*prompts, *([asked.suffix] if asked.suffix else [])),
-        max_tokens=asked.max_tokens,
+        max_tokens=asked.max_tokens or DEFAULT_MAX_TOKENS,
         stream=bool(asked.stream),
         include_usage=asked.include_usage,
         explain=asked.options.explain,
@@ -73,6 +75,7 @@ def parse_completion(raw: bytes, request_id: str, limits: RequestLimits, session
         aggregate=asked.options.aggregate,
         session=session_of(session),
         answer_format=compile_format(body),
+        wish=asked.wish,
     )
 
 

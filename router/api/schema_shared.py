@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from router.budget import NO_WISH, Wish
 from router.config import RequestLimits
 from router.errors import BadRequest
 from router.records import Aggregate, JsonObject
@@ -50,6 +51,19 @@ class StreamOptions(BaseModel):
     include_usage: Annotated[bool, Field(description="One last chunk carries the usage of all experts.")] = False
 
 
+class BudgetOptions(BaseModel):
+    """What a request may spend; each bound that its policy, key or tenant has holds, too."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    deadline_ms: Annotated[float, Field(gt=0, description="From its arrival to the end of the answer.")] | None = None
+    max_cost_usd: Annotated[float, Field(gt=0, description="Of all experts' calls together.")] | None = None
+    max_tokens: Annotated[int, Field(ge=1, description="That all experts together may generate."), WHOLE] | None = None
+    max_experts: Annotated[int, Field(ge=1, description="That may be convened."), WHOLE] | None = None
+    min_confidence: (
+        Annotated[float, Field(gt=0, lt=1, description="P(right) from which no more is spent on being surer.")] | None
+    ) = None
+
+
 class SymposiumOptions(BaseModel):
     """Symposium's own object in a request: how the router is to go about it."""
 
@@ -59,6 +73,7 @@ class SymposiumOptions(BaseModel):
     aggregate: Annotated[
         Aggregate | None, Field(description="How several answers become one, instead of as the policy says.")
     ] = None
+    budget: Annotated[BudgetOptions | None, Field(description="What this request may spend at most.")] = None
 
 
 class ResponseFormat(BaseModel):
@@ -100,6 +115,12 @@ class Request(BaseModel):
     @property
     def options(self) -> SymposiumOptions:
         return self.symposium or SymposiumOptions()
+
+    @property
+    def wish(self) -> Wish:
+        """What it says of its own budget."""
+        said = self.options.budget
+        return Wish(**said.model_dump()) if said is not None else NO_WISH
 
     @property
     def is_structured(self) -> bool:

@@ -1,0 +1,49 @@
+"""A request's budget in its headers, for clients that cannot write into the body. HTTP shapes only, no policy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from types import MappingProxyType
+
+from starlette.types import Scope
+
+from router.api.http import header
+from router.budget import Wish
+from router.errors import BadRequest
+from router.records import Query
+
+HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "x-symposium-deadline-ms": "deadline_ms",
+        "x-symposium-max-cost-usd": "max_cost_usd",
+        "x-llm-d-slo-ttft-ms": "ttft_ms",  # llm-d's names
+        "x-llm-d-slo-tpot-ms": "tpot_ms",
+    }
+)
+
+
+def with_headers(query: Query, scope: Scope) -> Query:
+    """The query with what its headers say besides: of two bounds on the same the tighter one.
+
+    Raises:
+        BadRequest: a header is no positive, finite number.
+    """
+    found = {field: _number(name, raw) for name, field in HEADERS.items() if (raw := header(scope, name)) is not None}
+    return replace(query, wish=_tighter(query.wish, Wish(**found))) if found else query
+
+
+def _number(name: str, raw: str) -> float:
+    try:
+        value = float(raw)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise BadRequest(f"'{name}' must be a positive, finite number.", code="invalid_value", param=name)
+    return value
+
+
+def _tighter(one: Wish, other: Wish) -> Wish:
+    pairs = {f.name: (getattr(one, f.name), getattr(other, f.name)) for f in fields(Wish)}
+    return Wish(**{name: min((v for v in pair if v is not None), default=None) for name, pair in pairs.items()})
