@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -51,6 +51,7 @@ class Spec(BaseModel):
     """Base of everything read from YAML: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    SHORT: ClassVar[str | None] = None  # the field that a value in the record's place is taken for
 
     def contradictions(self) -> Iterator[Wrong]:
         """All of its own, those of the records inside left out."""

@@ -28,11 +28,13 @@ __all__ = [
 class RequestLimits(Spec):
     """Bounds on one request, and on how many are held at once by one router replica.
 
-    `max_body_bytes`: of its JSON. `max_messages`: in a chat. `max_n`: choices. `max_tokens`: of the answer.
-    `max_in_flight`: requests at once; one more is told to come back later.
+    `max_body_bytes`: of its JSON. `max_depth`: of objects and lists inside each other. `max_messages`: in a chat.
+    `max_n`: choices. `max_tokens`: of the answer. `max_in_flight`: requests at once; one more is told to come back
+    later.
     """
 
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    max_depth: int = Field(default=64, ge=8)
     max_messages: int = Field(default=256, ge=1)
     max_n: int = Field(default=8, ge=1)
     max_tokens: int = Field(default=32_768, ge=1)
@@ -40,11 +42,12 @@ class RequestLimits(Spec):
 
 
 class Server(Spec):
-    """The public side. Without `api_keys` everybody who reaches the port may ask.
+    """The public side. As long as there are no keys, here or made by `symposium keys`, all who reach the port may ask.
 
-    `host`: the address that is listened on. `api_keys`: whose requests are taken. `limits`: bounds on one request.
-    `public_metrics`: whether `/metrics` is served here, too. `router_replicas`: how many routers share the requests.
-    `drain_s`: how long requests under way may go on when the system is told to stop. `budget`: of each query.
+    `host`: the address that is listened on. `api_keys`: whose requests are taken, beside keys that were made.
+    `limits`: bounds on one request. `public_metrics`: whether `/metrics` is served here, too. `router_replicas`: how
+    many routers share the requests. `drain_s`: how long requests under way may go on when the system
+    is told to stop. `budget`: of each query.
     """
 
     host: str = "127.0.0.1"

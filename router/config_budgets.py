@@ -101,6 +101,8 @@ class LedgerSettings(Spec):
     journal.
     """
 
+    SHORT = "url"
+
     url: str = Field(default=SQLITE, pattern=r"^(sqlite|rediss?://\S+|unix://\S+)$", repr=False)
     on_failure: Literal["closed", "open"] = "closed"
     timeout_s: float = Field(default=1.0, gt=0)
@@ -111,7 +113,7 @@ class LedgerSettings(Spec):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        return {"url": value} if isinstance(value, str) else value
+        return {cls.SHORT: value} if isinstance(value, str) else value
 
 
 class Concurrency(Spec):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from experts.spec import Wrong
-from router.config_budgets import DEFAULT_TENANT, Grants
+from router.config_budgets import DEFAULT_TENANT, ApiKey, Grants
 
 if TYPE_CHECKING:
     from router.config import Config
@@ -82,13 +82,18 @@ def _policy_problems(config: Config) -> Iterator[Wrong]:
 def _tenant_problems(config: Config) -> Iterator[Wrong]:
     for at, key in enumerate(config.server.api_keys):
         where: Path = ("server", "api_keys", at)
-        if key.tenant not in (*config.tenants, DEFAULT_TENANT):
-            yield _unknown((*where, "tenant"), key.tenant, config.tenants)
         if key.name in [other.name for other in config.server.api_keys[:at]]:
             yield (*where, "name"), f"'{key.name}' is there twice"
-        yield from _grant_problems(config, where, key)
+        yield from key_problems(config, key, where)
     for name, tenant in config.tenants.items():
         yield from _grant_problems(config, ("tenants", name), tenant)
+
+
+def key_problems(config: Config, key: ApiKey, where: Path = ()) -> Iterator[Wrong]:
+    """Names that a key gives and nobody has: of a key in the configuration, or one that is made beside it."""
+    if key.tenant not in (*config.tenants, DEFAULT_TENANT):
+        yield _unknown((*where, "tenant"), key.tenant, config.tenants)
+    yield from _grant_problems(config, where, key)
 
 
 def _grant_problems(config: Config, where: Path, grants: Grants) -> Iterator[Wrong]:

@@ -68,6 +68,10 @@ def _annotate(record: type[Spec], shape: Json, definitions: Json, seen: set[type
             _annotate(inner, definitions[inner.__name__], definitions, seen)
         if inner is not None or value.get("default", ...) is None:
             value.pop("default", None)  # said by the record's own fields, or nothing at all
+        if inner is not None and inner.SHORT is not None:
+            short = definitions[inner.__name__]["properties"][inner.SHORT]
+            plain = {key: said for key, said in short.items() if key not in ("title", "description", "default")}
+            value["anyOf"] = [{"$ref": value.pop("$ref")}, plain]
 
 
 def _named(value: Json) -> Json:

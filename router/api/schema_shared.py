@@ -139,7 +139,7 @@ def read(model: type[AnyRequest], raw: bytes, limits: RequestLimits) -> tuple[An
     Raises:
         BadRequest: with `param` naming the field.
     """
-    body = json_object(raw)
+    body = json_object(raw, limits.max_depth)
     for name in sorted(model.REFUSED.keys() & body.keys()):
         raise BadRequest(f"'{name}' {model.REFUSED[name]}.", code="unsupported_parameter", param=name)
     try:
@@ -169,8 +169,8 @@ def session_of(raw: str | None) -> str | None:
     return raw
 
 
-def json_object(raw: bytes) -> JsonObject:
-    """Raises BadRequest for what is no JSON object."""
+def json_object(raw: bytes, max_depth: int) -> JsonObject:
+    """Raises BadRequest for what is no JSON object, or has objects and lists inside each other deeper than that."""
     try:
         body: Any = orjson.loads(raw)
         orjson.dumps(body)  # what is read deeper or larger than can be written must not fail later
@@ -178,7 +178,20 @@ def json_object(raw: bytes) -> JsonObject:
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
+    if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper(body, max_depth):
+        raise BadRequest(f"Objects and lists must be nested at most {max_depth} deep.", code="body_too_deep")
     return body
+
+
+def _deeper(body: JsonObject, levels: int) -> bool:
+    """Level by level, each container once."""
+    inside: list[Any] = [body]
+    for _ in range(levels):
+        items = (item for each in inside for item in (each.values() if isinstance(each, dict) else each))
+        inside = [item for item in items if isinstance(item, dict | list)]
+        if not inside:
+            return False
+    return True
 
 
 def _bad(error: ValidationError) -> BadRequest:

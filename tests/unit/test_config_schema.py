@@ -96,6 +96,8 @@ def test_descriptions_are_the_docstrings() -> None:
         ("version: 1", "version: 1\nengines: {e: {model: m, accelerator: '${A}', args: {x: '${B}'}, gpus: '${G}'}}"),
         ("version: 1", "version: 1\npolicies: {auto: {categories: {math: '${HOW}'}, waves: ['${W}'], enough: '${E}'}}"),
         ("version: 1", "version: 1\nserver: {api_keys: [{name: '${N}', sha256: '${H}'}]}"),
+        ("version: 1", "version: 1\nledger: ${LEDGER}"),
+        ("version: 1", "version: 1\nledger: {url: '${LEDGER}', lease_s: '${S}'}"),
     ],
 )
 def test_a_variable_may_stand_for_every_value(change: tuple[str, str]) -> None:
@@ -115,6 +117,8 @@ def test_a_variable_may_stand_for_every_value(change: tuple[str, str]) -> None:
         ("version: 1", "version: 1\npolicies: {auto: {recruit: lottery}}"),
         ("version: 1", "version: 1\npolicies: {'a b': {}}"),
         ("version: 1", "version: 1\nserver: {api_keys: [{name: ada}]}"),
+        ("version: 1", "version: 1\nledger: mysql://host"),
+        ("version: 1", "version: 1\nledger: {uri: sqlite}"),
         ("version: 1", "version: 1\ninclude: other.yaml"),
         ("version: 1\n", ""),
     ],
@@ -123,6 +127,12 @@ def test_what_is_wrong_by_itself_is_marked(change: tuple[str, str]) -> None:
     """Types, unknown keys, what is missing, at every depth."""
     assert errors(YAML) == []
     assert errors(YAML.replace(*change, 1))
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "redis://host:6379/0", "{url: sqlite, on_failure: open}", "{}"])
+def test_a_value_may_stand_for_a_record(ledger: str) -> None:
+    """Where the configuration takes it: `ledger: redis://…` is short for its url."""
+    assert errors(f"{YAML}ledger: {ledger}\n") == []
 
 
 def test_a_file_that_includes_others_need_not_be_complete() -> None:
