@@ -354,8 +354,6 @@ async def test_a_store_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     server = open_registry(LedgerSettings(url=f"unix://{tmp_path}/nobody.sock"), tmp_path)
     for registry in (file, server):
         with pytest.raises(LedgerUnavailable):
-            await registry.keys()
-        with pytest.raises(LedgerUnavailable):
             await registry.claim("ann", "k", "f", "run1", 100.0, 115.0)
     await server.close()
 
@@ -367,8 +365,8 @@ async def test_a_file_that_is_locked_for_long_is_unavailable(tmp_path: Path) -> 
     registry = SqliteRegistry(tmp_path, 0.05)
     with sqlite3.connect(tmp_path / "registry.sqlite3") as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerUnavailable, match="no answer in time"):
-            await registry.keys()
+        with pytest.raises(LedgerUnavailable):
+            await registry.freeze(True)
     await registry.close()
 
 
