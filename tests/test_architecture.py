@@ -22,7 +22,8 @@ MAX_LINES = 300
 DECISIONS = (
     "classify dialogue skills keywords recruit ranking plan eligible admission profiles calibration panels aggregators "
     "answers values structured vote consensus synthesis aggregate breaker allowance latency sessions "
-    "rates surface correctness jury stopping replay assign assignment assigned feedback pace pricing"
+    "rates surface correctness jury stopping replay assign assignment assigned feedback pace pricing "
+    "budget affordable offers panel_search prospects quality unaffordable"
 ).split()
 PLAIN = "spec accounting delivery sse errors tokens guard version prompts intervals files assembly".split()
 STEPS = (
