@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from router.admission import levels, overloaded
-from router.affordable import Unaffordable, affordable, refusal
+from router.affordable import affordable
 from router.bank import Bank
 from router.budget import Budget, resolve
 from router.call import Call
@@ -25,6 +25,7 @@ from router.outlook import Outlook
 from router.outlooks import Outlooks
 from router.purse import Purse, Terms
 from router.records import Decision, Plan, Query, Ticket
+from router.unaffordable import Unaffordable, refusal
 
 WAIT_S = 1.0  # for money that others hold now
 MOST_TRIES = 4  # to hold money for less and less
@@ -120,7 +121,7 @@ class Funding:
             budget = replace(budget, nanos=max(1, budget.nanos - spent))
         found = self._affordable(decision, budget)
         if isinstance(found, Unaffordable):
-            raise self._turned(refusal(found), decision.policy, decision.ticket, found.why)
+            raise self._turned(refusal(found, budget), decision.policy, decision.ticket, found.why)
         return replace(decision, plan=found, budget=budget)
 
     def _less(self, decision: Decision, short: Short) -> Decision:
@@ -133,7 +134,7 @@ class Funding:
         found = self._affordable(decision, budget)
         if isinstance(found, Unaffordable):
             error = self._spent(short, decision.policy, decision.ticket)
-            error.details = {**error.details, **refusal(found).details}
+            error.details = {**error.details, **refusal(found, budget).details}
             raise error
         return replace(decision, plan=found, budget=budget)
 

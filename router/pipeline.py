@@ -242,11 +242,11 @@ class Pipeline:
             usd_per_right=policy.usd_per_right,
             assigned=know.assigned.get(categories.category),
         )
-        able = [c.expert for c in found if c.excluded is None]
-        outlooks = await self._funding.outlooks(query, able, ticket, categories.category, budget)
         writers = know.synthesizers[categories.category]
         chosen = plan(policy, found, categories, query, routing.general_expert, writers)
         assert chosen is not None, "somebody is not excluded"
+        names = dict.fromkeys((*(c.expert for c in found if c.excluded is None), *chosen.synthesizers))
+        outlooks = await self._funding.outlooks(query, tuple(names), ticket, categories.category, budget)
         return Decision(
             query,
             ticket,

@@ -7,8 +7,11 @@ as it does in service when that expert does not answer. Must not know HTTP's sha
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -17,12 +20,15 @@ from experts.client import CHAT, Endpoint, ExpertClient, LegTokens
 from experts.errors import ExpertUnreachable
 from experts.spec import Name, Spec, Wrong
 from router.classify import GENERAL
-from router.config import AUTO, MAX_EXPERTS
+from router.config import AUTO, MAX_EXPERTS, LedgerSettings
 from router.config_checks import suggestion
 from router.errors import SymposiumError
 from router.knowledge import Knowledge
+from router.ledger_open import open_ledger
+from router.opening import at
 from router.records import Decision, JsonObject, Query, Ticket
-from router.service import Service, at
+from router.registry_open import open_registry
+from router.service import Service
 
 if TYPE_CHECKING:
     from router.embed import Embedder
@@ -103,15 +109,21 @@ async def probed(
     probes: Sequence[Probe], know: Knowledge, embed: Embedder, ask: Ask, clock: Callable[[], float]
 ) -> list[Probed]:
     """Decides them one after another. `clock`: monotonic seconds."""
-    service = Service(know, _Nobody(), embed, at("http://nobody.invalid", ""), clock)
-    service.watch.start()
-    try:
-        while not all(service.watch.up.values()):  # noqa: ASYNC110  # a few turns of the loop: nothing waits
-            await asyncio.sleep(0)
-        await _decided(service, ask(AUTO, "warm up"), clock)  # what happens once is not timed
-        return [await _probed(service, probe, ask, clock) for probe in probes]
-    finally:
-        await service.close()
+    with TemporaryDirectory(prefix="symposium-probes-") as folder:
+        kept = LedgerSettings(), Path(folder)
+        ledger, registry = open_ledger(*kept), open_registry(*kept)
+        at_nobody = at("http://nobody.invalid", "")
+        service = Service(know, _Nobody(), embed, at_nobody, ledger, registry, clock, time.time)
+        service.watch.start()
+        try:
+            while not all(service.watch.up.values()):  # noqa: ASYNC110  # a few turns of the loop: nothing waits
+                await asyncio.sleep(0)
+            await _decided(service, ask(AUTO, "warm up"), clock)  # what happens once is not timed
+            return [await _probed(service, probe, ask, clock) for probe in probes]
+        finally:
+            await service.close()
+            await ledger.close()
+            await registry.close()
 
 
 async def _probed(service: Service, probe: Probe, ask: Ask, clock: Callable[[], float]) -> Probed:
@@ -123,7 +135,7 @@ async def _probed(service: Service, probe: Probe, ask: Ask, clock: Callable[[], 
 
 async def _decided(service: Service, query: Query, clock: Callable[[], float]) -> Decision | SymposiumError:
     try:
-        return await service.edition.pipeline.decide(query, Ticket("probe", clock()))
+        return await service.edition.pipeline.decide(query, Ticket("probe", now := clock(), arrived_at=now))
     except SymposiumError as error:
         return error
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 from starlette.types import Scope
 
 from router.api.http import header
-from router.budget import Wish
 from router.errors import BadRequest
 from router.records import Query
 
@@ -31,7 +31,11 @@ def with_headers(query: Query, scope: Scope) -> Query:
         BadRequest: a header is no positive, finite number.
     """
     found = {field: _number(name, raw) for name, field in HEADERS.items() if (raw := header(scope, name)) is not None}
-    return replace(query, wish=_tighter(query.wish, Wish(**found))) if found else query
+    if not found:
+        return query
+    said = {field: getattr(query.wish, field) for field in found}
+    tighter: dict[str, Any] = {field: min(value, said[field] or value) for field, value in found.items()}
+    return replace(query, wish=replace(query.wish, **tighter))
 
 
 def _number(name: str, raw: str) -> float:
@@ -42,8 +46,3 @@ def _number(name: str, raw: str) -> float:
     if not 0 < value < math.inf:
         raise BadRequest(f"'{name}' must be a positive, finite number.", code="invalid_value", param=name)
     return value
-
-
-def _tighter(one: Wish, other: Wish) -> Wish:
-    pairs = {f.name: (getattr(one, f.name), getattr(other, f.name)) for f in fields(Wish)}
-    return Wish(**{name: min((v for v in pair if v is not None), default=None) for name, pair in pairs.items()})

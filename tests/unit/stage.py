@@ -10,12 +10,15 @@ from typing import Any
 from experts.client import CHAT, Endpoint, ExpertClient, LegTokens
 from experts.errors import ExpertBroken, ExpertError, ExpertRefused, ExpertTimeout, ExpertUnreachable
 from router.aggregate import aggregation
+from router.call import Call
 from router.config import Convening
 from router.dispatch import Dispatcher, Gathered
 from router.events import Event, ExtraLeg, LegEnded, LegSettled
 from router.explain import outcome_of
+from router.forecast import Forecast
 from router.health import Health
-from router.legs import Call, Legs
+from router.lanes import Lanes
+from router.legs import Legs
 from router.records import Aggregator, EndedLeg, JsonObject, Needs, Plan
 from router.vote import EQUAL
 from router.watch import Watch
@@ -101,7 +104,8 @@ class World:
         convening = Convening.model_validate({"retry_share": 1, "hedge_share": 1} | settings)
         health = (Hasty if hasty else Health)(NAMES, convening, lambda: 0.0, lambda expert, state: None)
         self.watch = Watch(self.stage, at, lambda expert, up: None)
-        legs = Legs(self.stage, at, self.watch, health, self.events.append)
+        lanes = Lanes(NAMES, convening.concurrency, lambda: 0.0, self.events.append)
+        legs = Legs(self.stage, at, self.watch, health, lanes, Forecast(), self.events.append)
         servers = {"ada": "one", "bob": "one", "cy": "two", "dan": "three", "eve": "four"}
         self.dispatcher = Dispatcher(legs, health, servers, self.events.append)
 
