@@ -13,7 +13,7 @@ Foreign exceptions (the HTTP library's) are translated into these at the border,
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class ExpertError(Exception):
@@ -82,3 +82,18 @@ class ExpertOutOfTime(ExpertError):
     @property
     def replaceable(self) -> bool:
         return False
+
+
+class ExpertBusy(ExpertError):
+    """It was not asked: as many calls of it are under way as are good, and there was no turn for one more in time.
+
+    `why`: "full", its queue takes no more; "hopeless", the turn would come too late for the deadline. `wait_s`: how
+    long the turn was expected to take. Says nothing against the expert.
+    """
+
+    reason = "busy"
+
+    def __init__(self, expert: str, why: Literal["full", "hopeless"], wait_s: float) -> None:
+        super().__init__(expert, "no turn in time" if why == "hopeless" else "too many calls wait for it")
+        self.why: Literal["full", "hopeless"] = why
+        self.wait_s = wait_s

@@ -1,0 +1,254 @@
+"""Turns at experts: how many calls of each are under way, who waits, who comes next. Thin async shell.
+
+One per router replica, for all its experts. How many may be under way is decided in `concurrency.py`, who is next in
+`fair_queue.py`; here calls wait, and are told. Nothing waits where a turn is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from experts.errors import ExpertBusy
+from router import concurrency
+from router.caller import Caller
+from router.concurrency import Limit
+from router.config import Concurrency
+from router.events import Emit, Waited
+from router.fair_queue import Entry, FairQueue
+
+LEARNING = 1 / 32  # weight of one call in how long calls take
+OVERLOADED = ("timeout", "unreachable", "refused", "broken")  # outcomes that count as a sign of it
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One call's turn: it may be sent now. To be given back once, by `Lanes.ended`.
+
+    `load`: calls under way at the expert as it was given, itself included. `began`: when, on the lanes' clock.
+    """
+
+    expert: str
+    tenant: str
+    tokens: int
+    load: int
+    began: float
+    waited_s: float = 0.0
+    over: bool = False
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One expert. `hold_s` and `tokens`: of its calls on the mean; None before one has ended."""
+
+    queue: FairQueue
+    limit: Limit
+    hold_s: float | None = None
+    tokens: float = 0.0
+    waiting: dict[Entry, asyncio.Future[Turn]] = field(default_factory=dict)
+
+
+class Lanes:
+    """The lanes of a router replica. `clock` is monotonic, in seconds; of one event loop, not for threads."""
+
+    def __init__(self, experts: Iterable[str], settings: Concurrency, clock: Callable[[], float], emit: Emit) -> None:
+        self._clock, self._emit = clock, emit
+        self._lanes: dict[str, _Lane] = {}
+        self._settings = settings
+        self.configured(experts, settings)
+
+    def configured(self, experts: Iterable[str], settings: Concurrency) -> None:
+        """Goes by these settings from now on; what is under way, waits and is known stays, also of experts that went.
+
+        Who waits already keeps the place, where the bounds have become narrower.
+        """
+        self._settings = settings
+        for expert in experts:
+            if expert not in self._lanes:
+                queue = FairQueue(settings.queued_requests, settings.queued_tokens)
+                self._lanes[expert] = _Lane(queue, concurrency.begun(settings))
+        for expert, lane in self._lanes.items():
+            lane.limit = lane.limit.within(settings)
+            lane.queue.requests, lane.queue.tokens = settings.queued_requests, settings.queued_tokens
+            self._serve(expert, lane)
+
+    @asynccontextmanager
+    async def turn(
+        self, expert: str, caller: Caller, tokens: int, ends_at: float | None = None, needs_s: float = 0.0
+    ) -> AsyncIterator[Turn]:
+        """A turn for the block. Whoever knows how the call ended tells `ended` inside it; else it counts as cut.
+
+        Raises:
+            ExpertBusy: as `enter`.
+        """
+        turn = await self.enter(expert, caller, tokens, ends_at, needs_s)
+        try:
+            yield turn
+        finally:
+            self.ended(turn, "cut", None, self._clock() - turn.began)
+
+    async def enter(
+        self, expert: str, caller: Caller, tokens: int, ends_at: float | None = None, needs_s: float = 0.0
+    ) -> Turn:
+        """The call's turn, as soon as it has come. Cancelled while it waits, it leaves nothing behind.
+
+        Args:
+            tokens: that it is expected to take, prompt and answer: what fairness counts.
+            ends_at: its deadline on the lanes' clock; None: it has none.
+            needs_s: that it takes at the least: its turn is too late, once less than this is left.
+
+        Raises:
+            ExpertBusy: there is no turn for it, or none in time.
+        """
+        lane, now = self._lanes[expert], self._clock()
+        if not lane.queue and lane.queue.under_way < self._allowed(lane):
+            lane.queue.begin(caller.tenant, caller.weight, tokens)
+            return self._given(expert, lane, caller.tenant, tokens, now)
+        ends = math.inf if ends_at is None else ends_at
+        wait_s = self._wait_s(lane, caller, ends)
+        if now + wait_s + needs_s > ends:
+            raise self._refused(expert, caller.tenant, "hopeless", wait_s, now, now)
+        entry, pushed = lane.queue.push(caller.tenant, caller.weight, tokens, ends, needs_s)
+        for other in pushed:
+            self._turned_away(expert, lane, other, "full")
+        if entry is None:
+            raise self._refused(expert, caller.tenant, "full", wait_s, now, now)
+        return await self._waited(expert, lane, entry, now)
+
+    def ended(
+        self, turn: Turn, outcome: str, first_token_s: float | None, seconds: float, tokens: int | None = None
+    ) -> None:
+        """The call is through: its turn goes to the next. A second time it changes nothing.
+
+        Args:
+            outcome: as in `LegEnded`.
+            first_token_s: None where none came.
+            seconds: since its turn began.
+            tokens: that it took, prompt and answer, where that is known.
+        """
+        if turn.over:
+            return
+        turn.over = True
+        lane, now = self._lanes[turn.expert], self._clock()
+        lane.queue.ended(turn.tenant, 0 if tokens is None else tokens - turn.tokens)
+        weight = 1.0 if lane.hold_s is None else LEARNING
+        lane.hold_s = (lane.hold_s or 0.0) + weight * (seconds - (lane.hold_s or 0.0))
+        lane.tokens += weight * (turn.tokens - lane.tokens)
+        delay_s = self._delay_s(lane, outcome, first_token_s, seconds)
+        if delay_s is not None:
+            call = concurrency.Call(turn.began, turn.load, delay_s)
+            lane.limit = concurrency.after(lane.limit, call, now, self._settings)
+        self._serve(turn.expert, lane)
+
+    def load(self, expert: str) -> int:
+        """Calls under way."""
+        return self._lanes[expert].queue.under_way
+
+    def queued(self, expert: str) -> int:
+        """Calls that wait."""
+        return len(self._lanes[expert].queue)
+
+    def limit(self, expert: str) -> int:
+        """How many calls may be under way now."""
+        return self._allowed(self._lanes[expert])
+
+    def wait_s(self, expert: str, caller: Caller, ends_at: float | None = None) -> float:
+        """How long a call would wait for its turn, were it to enter now, as far as known."""
+        return self._wait_s(self._lanes[expert], caller, math.inf if ends_at is None else ends_at)
+
+    def hopeless(self, experts: Collection[str], caller: Caller, ends_at: float | None, now: float) -> bool:
+        """Whether none of these experts would take a call now, or none of them could begin an answer in time.
+
+        Cheap, so that it can be asked before anything else is done.
+        """
+        return bool(experts) and all(self._shut(self._lanes[name], caller, ends_at, now) for name in experts)
+
+    def _shut(self, lane: _Lane, caller: Caller, ends_at: float | None, now: float) -> bool:
+        if not lane.queue and lane.queue.under_way < self._allowed(lane):
+            return False
+        if not lane.queue.admits(caller.tenant, caller.weight, max(1, int(lane.tokens))):
+            return True
+        begins_s = self._wait_s(lane, caller, ends_at) + (lane.limit.undisturbed_s or 0.0) if ends_at else 0.0
+        return ends_at is not None and now + begins_s > ends_at
+
+    def _allowed(self, lane: _Lane) -> int:
+        return concurrency.allowed(lane.limit, self._settings)
+
+    def _wait_s(self, lane: _Lane, caller: Caller, ends_at: float) -> float:
+        allowed = self._allowed(lane)
+        if lane.hold_s is None or (not lane.queue and lane.queue.under_way < allowed):
+            return 0.0
+        turns = 1 + lane.queue.tokens_before(caller.tenant, caller.weight, ends_at) / max(lane.tokens, 1.0)
+        return turns * lane.hold_s / allowed
+
+    def _given(self, expert: str, lane: _Lane, tenant: str, tokens: int, since: float) -> Turn:
+        now = self._clock()
+        self._emit(Waited(expert, tenant, now - since))
+        return Turn(expert, tenant, tokens, lane.queue.under_way, now, now - since)
+
+    def _serve(self, expert: str, lane: _Lane) -> None:
+        """Gives turns to those that are next, as far as there are any."""
+        now = self._clock()
+        while lane.queue:
+            entry, hopeless = lane.queue.next(now, self._allowed(lane) - lane.queue.under_way)
+            for late in hopeless:
+                self._turned_away(expert, lane, late, "hopeless")
+            if entry is None:
+                break
+            future = lane.waiting.pop(entry)
+            if future.done():  # cancelled, and not yet told so
+                lane.queue.ended(entry.tenant, -entry.tokens)
+            else:
+                future.set_result(Turn(expert, entry.tenant, entry.tokens, lane.queue.under_way, now))
+
+    async def _waited(self, expert: str, lane: _Lane, entry: Entry, since: float) -> Turn:
+        future: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
+        lane.waiting[entry] = future
+        try:
+            turn = await future
+        except ExpertBusy as error:
+            raise self._refused(expert, entry.tenant, error.why, error.wait_s, since, self._clock()) from None
+        except asyncio.CancelledError:
+            lane.waiting.pop(entry, None)
+            lane.queue.remove(entry)
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._unused(expert, lane, future.result())
+            raise
+        turn.waited_s = turn.began - since
+        self._emit(Waited(expert, entry.tenant, turn.waited_s))
+        return turn
+
+    def _unused(self, expert: str, lane: _Lane, turn: Turn) -> None:
+        """It came at the moment in which its call was cancelled."""
+        turn.over = True
+        lane.queue.ended(turn.tenant, -turn.tokens)
+        self._serve(expert, lane)
+
+    def _turned_away(self, expert: str, lane: _Lane, entry: Entry, why: Literal["full", "hopeless"]) -> None:
+        future = lane.waiting.pop(entry)
+        if not future.done():
+            future.set_exception(ExpertBusy(expert, why, 0.0))
+
+    def _refused(
+        self, expert: str, tenant: str, why: Literal["full", "hopeless"], wait_s: float, since: float, now: float
+    ) -> ExpertBusy:
+        self._emit(Waited(expert, tenant, now - since, why))
+        return ExpertBusy(expert, why, wait_s)
+
+    @staticmethod
+    def _delay_s(lane: _Lane, outcome: str, first_token_s: float | None, seconds: float) -> float | None:
+        """What a call tells of the delay, if anything.
+
+        One that we cut before its first token came has waited at least so long: were only those known that were in
+        time, the limit would grow with every deadline that is missed.
+        """
+        if first_token_s is not None:
+            return first_token_s
+        if outcome in OVERLOADED:
+            return math.inf
+        usual_s = lane.limit.undisturbed_s
+        return seconds if outcome == "cut" and usual_s is not None and seconds > usual_s else None
