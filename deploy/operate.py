@@ -17,6 +17,7 @@ import typer
 from deploy.show import AsJson, ConfigFile, err, fail, load_config, out, print_json, table
 from deploy.state import AdminDoor, admin_door, locked
 from router.config import Config
+from router.config_budgets import SQLITE
 
 PATIENCE_S = 90.0  # replicas prepare a version before it comes into force
 
@@ -28,17 +29,17 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Put a configuration in force in the symposium that runs, in all of its router replicas or in none."""
-    door = _door(load_config(config))
-    if (served := ask_admin(door, "GET", "/status").json()["path"]) != str(config.resolve()):
+    side = door(load_config(config))
+    if (served := ask_admin(side, "GET", "/status").json()["path"]) != str(config.resolve()):
         fail(f"{served} is served from that data folder, not {config}: paths in it would mean something else")
     text = config.read_text(encoding="utf-8")
     if dry_run:
-        answer = ask_admin(door, "PUT", "/config?dry_run=true", content=text)
+        answer = ask_admin(side, "PUT", "/config?dry_run=true", content=text)
         found = answer.json()
         print_json(found) if as_json else _print_changes(found["changes"], "would change")
         return
     # Whatever is in force: the watch on the file may have been quicker, and then nothing is left to do.
-    _print_applied(ask_admin(door, "PUT", "/config", content=text, headers={"if-match": "*"}).json(), as_json)
+    _print_applied(ask_admin(side, "PUT", "/config", content=text, headers={"if-match": "*"}).json(), as_json)
 
 
 def rollback(
@@ -48,12 +49,12 @@ def rollback(
 ) -> None:
     """Put an earlier version of the configuration in force again; its file is left as it is."""
     body = {} if version is None else {"version": version}
-    _print_applied(ask_admin(_door(load_config(config)), "POST", "/rollback", json=body).json(), as_json)
+    _print_applied(ask_admin(door(load_config(config)), "POST", "/rollback", json=body).json(), as_json)
 
 
 def versions(config: ConfigFile, as_json: AsJson = False) -> None:
     """The versions of the configuration that are kept, the latest first."""
-    found = ask_admin(_door(load_config(config)), "GET", "/versions").json()
+    found = ask_admin(door(load_config(config)), "GET", "/versions").json()
     if as_json:
         print_json(found)
         return
@@ -71,32 +72,30 @@ def versions(config: ConfigFile, as_json: AsJson = False) -> None:
 
 
 def backup(config: ConfigFile, file: Annotated[Path, typer.Argument(help="The copy; must not be there yet.")]) -> None:
-    """Copy the state (versions of the configuration) into one file, also while the symposium runs."""
-    from router.store import Store
+    """Copy the state into one file, also while the symposium runs: versions, money, keys, feedback."""
+    from router.backup import back_up
 
-    folder = Path(load_config(config).data)
+    loaded = load_config(config)
     try:
-        if file.exists():
-            raise ValueError(f"{file}: is there already; name another file")
-        Store(folder).backup(file)
+        parts = back_up(Path(loaded.data), file)
     except (ValueError, OSError, sqlite3.Error) as error:
         fail(str(error))
-    out.print(f"written to {file}", markup=False, soft_wrap=True)
+    out.print(f"written to {file}: {', '.join(parts)}", markup=False, soft_wrap=True)
+    if loaded.ledger.url != SQLITE:
+        err.print("money, keys and feedback are in Redis, and no part of it", style="yellow")
 
 
 def restore(config: ConfigFile, file: Annotated[Path, typer.Argument(help="What `backup` wrote.")]) -> None:
     """Put a backup in the place of the state; the symposium must not be running."""
-    from router.store import restore as put_back
+    from router.backup import restore as put_back
 
     folder = Path(load_config(config).data)
     try:
-        if not file.is_file():
-            raise ValueError(f"{file}: no such file")
         with locked(folder):
-            put_back(file, folder)
-    except (ValueError, OSError) as error:
+            parts = put_back(file, folder)
+    except (ValueError, OSError, sqlite3.Error) as error:
         fail(str(error))
-    out.print(f"restored into {folder}", markup=False, soft_wrap=True)
+    out.print(f"restored into {folder}: {', '.join(parts)}", markup=False, soft_wrap=True)
 
 
 def ask_admin(door: AdminDoor, method: str, path: str, **sent: Any) -> httpx.Response:
@@ -114,7 +113,8 @@ def ask_admin(door: AdminDoor, method: str, path: str, **sent: Any) -> httpx.Res
     return answer
 
 
-def _door(config: Config) -> AdminDoor:
+def door(config: Config) -> AdminDoor:
+    """The admin side of the symposium that runs with the configuration's data folder, or the end of the command."""
     try:
         return admin_door(Path(config.data))
     except ValueError as error:

@@ -15,6 +15,7 @@ Path = tuple[str, ...]
 # What is read once, when the system starts. A path also stands for what is below it.
 FIXED: tuple[Path, ...] = (
     ("data",),
+    ("ledger",),
     ("decisions",),
     ("tracing",),
     ("engines",),

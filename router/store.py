@@ -213,12 +213,6 @@ class Store:
             )
             return [Replica(*row) for row in rows]
 
-    def backup(self, file: Path) -> None:
-        """A consistent copy, also while it is written to."""
-        file.touch(mode=0o600)
-        with self._database() as database, closing(sqlite3.connect(file)) as copy:
-            database.backup(copy)
-
     def _versions(self, which: str, values: tuple[object, ...]) -> Iterator[Version]:
         with self._database() as database:
             rows = database.execute(
@@ -232,31 +226,6 @@ class Store:
     def _database(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.path, timeout=BUSY_S)) as database:
             yield database
-
-
-def restore(file: Path, folder: Path) -> None:
-    """A backup takes the place of the store in a data folder; nothing may be running on that.
-
-    Raises:
-        ValueError: it is no backup of this project, or of a later version of it.
-    """
-    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as backup:
-        try:
-            known = {name for (name,) in backup.execute("SELECT name FROM sqlite_master")} >= {"versions", "runs"}
-            whole = backup.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-            (number,) = backup.execute("PRAGMA user_version").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise ValueError(f"{file}: {error}; it is no backup that `symposium backup` made") from error
-        if not (known and whole):
-            raise ValueError(f"{file}: it is no whole backup that `symposium backup` made")
-        if number > len(MIGRATIONS):
-            raise ValueError(f"{file}: made by a later version (schema {number}); update this one first")
-        folder.mkdir(parents=True, exist_ok=True)
-        for suffix in ("", "-wal", "-shm"):
-            (folder / f"{FILE}{suffix}").unlink(missing_ok=True)
-        with closing(sqlite3.connect(folder / FILE)) as database:
-            backup.backup(database)
-    Store(folder)
 
 
 def _migrate(database: sqlite3.Connection, path: Path) -> None:

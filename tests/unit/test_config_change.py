@@ -46,6 +46,7 @@ def test_most_things_change_between_two_requests(tmp_path: Path, old: str, new: 
         ("version: 1", "version: 1\nserver: {router_replicas: 2}", "server.router_replicas"),
         ("version: 1", "version: 1\nserver: {limits: {max_in_flight: 5}}", "server.limits.max_in_flight"),
         ("version: 1", "version: 1\ndata: elsewhere", "data"),
+        ("version: 1", "version: 1\nledger: 'redis://host:6379/0'", "ledger.url"),
         ("fitted: fitted.npz", "fitted: fitted.npz\n  embedder: {model: static}", "routing.embedder.model"),
     ],
 )

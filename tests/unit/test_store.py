@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from router.store import FILE, MAX_VERSIONS, MIGRATIONS, Busy, InForce, Replica, Store, restore
+from router.store import FILE, MAX_VERSIONS, MIGRATIONS, Busy, InForce, Replica, Store
 
 FILES = {"/a.yaml": "version: 1\n"}
 
@@ -144,24 +144,3 @@ def test_several_processes_open_and_write_it_at_once(tmp_path: Path) -> None:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert len(Store(tmp_path).versions()) == 60
-
-
-def test_a_backup_takes_the_place_of_the_state(tmp_path: Path) -> None:
-    """Made while the store is written to; put back over a damaged one."""
-    store, number = begun(tmp_path / "data")
-    store.backup(tmp_path / "copy.sqlite3")
-    store.add("later", "/a.yaml", FILES, "admin", 9.0)
-    (tmp_path / "data" / FILE).write_bytes(b"damaged" * 1000)
-    (tmp_path / "copy.sqlite3").rename(tmp_path / "copy?50%25.sqlite3")  # SQLite opens it by a URI
-    restore(tmp_path / "copy?50%25.sqlite3", tmp_path / "data")
-    assert [version.number for version in Store(tmp_path / "data").versions()] == [number]
-
-
-@pytest.mark.parametrize("content", [b"", b"no database" * 500])
-def test_what_is_no_backup_changes_nothing(tmp_path: Path, content: bytes) -> None:
-    """It is looked at before anything is removed."""
-    _, number = begun(tmp_path / "data")
-    (tmp_path / "copy").write_bytes(content)
-    with pytest.raises(ValueError, match="backup"):
-        restore(tmp_path / "copy", tmp_path / "data")
-    assert [version.number for version in Store(tmp_path / "data").versions()] == [number]
