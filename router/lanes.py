@@ -22,7 +22,7 @@ from router.events import Emit, Waited
 from router.fair_queue import Entry, FairQueue
 
 LEARNING = 1 / 32  # weight of one call in how long calls take
-OVERLOADED = ("timeout", "unreachable", "refused", "broken")  # outcomes that count as a sign of it
+LATE = ("cut", "deadline")  # outcomes of calls that had to go before their first token, not by the client's will
 
 
 @dataclass(slots=True, eq=False)
@@ -120,7 +120,14 @@ class Lanes:
         return await self._waited(expert, lane, entry, now)
 
     def ended(
-        self, turn: Turn, outcome: str, first_token_s: float | None, seconds: float, tokens: int | None = None
+        self,
+        turn: Turn,
+        outcome: str,
+        first_token_s: float | None,
+        seconds: float,
+        tokens: int | None = None,
+        *,
+        failed: bool = False,
     ) -> None:
         """The call is through: its turn goes to the next. A second time it changes nothing.
 
@@ -129,6 +136,7 @@ class Lanes:
             first_token_s: None where none came.
             seconds: since its turn began.
             tokens: that it took, prompt and answer, where that is known.
+            failed: whether it is the expert that failed, or was too slow: a sign of overload.
         """
         if turn.over:
             return
@@ -138,7 +146,7 @@ class Lanes:
         weight = 1.0 if lane.hold_s is None else LEARNING
         lane.hold_s = (lane.hold_s or 0.0) + weight * (seconds - (lane.hold_s or 0.0))
         lane.tokens += weight * (turn.tokens - lane.tokens)
-        delay_s = self._delay_s(lane, outcome, first_token_s, seconds)
+        delay_s = math.inf if failed else self._delay_s(lane, outcome, first_token_s, seconds)
         if delay_s is not None:
             call = concurrency.Call(turn.began, turn.load, delay_s)
             lane.limit = concurrency.after(lane.limit, call, now, self._settings)
@@ -243,12 +251,10 @@ class Lanes:
     def _delay_s(lane: _Lane, outcome: str, first_token_s: float | None, seconds: float) -> float | None:
         """What a call tells of the delay, if anything.
 
-        One that we cut before its first token came has waited at least so long: were only those known that were in
-        time, the limit would grow with every deadline that is missed.
+        One that went before its first token came has waited at least so long: were only those known that were in time,
+        the limit would grow with every deadline that is missed.
         """
         if first_token_s is not None:
             return first_token_s
-        if outcome in OVERLOADED:
-            return math.inf
         usual_s = lane.limit.undisturbed_s
-        return seconds if outcome == "cut" and usual_s is not None and seconds > usual_s else None
+        return seconds if outcome in LATE and usual_s is not None and seconds > usual_s else None

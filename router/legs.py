@@ -201,7 +201,7 @@ class Legs:
         first_s = None if leg.first_token_s is None else leg.first_token_s - turn.waited_s
         tokens = None if leg.usage is None else leg.usage.prompt_tokens + leg.usage.completion_tokens
         self._health.ended(leg.expert, outcome, first_s, seconds, failed=failed)
-        self._lanes.ended(turn, outcome, first_s, seconds, tokens)
+        self._lanes.ended(turn, outcome, first_s, seconds, tokens, failed=failed)
         said = leg.output_tokens or None
         self._forecast.ended(leg.expert, turn.load, first_s, seconds, said, leg.call.category or "", outcome, leg.cap)
 
