@@ -6,9 +6,7 @@ files of their names.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,12 +16,14 @@ from deploy.ask import ask
 from deploy.assign import assign
 from deploy.decisions import decisions
 from deploy.evaluate import evaluate
+from deploy.keys import keys
 from deploy.measure import profile, say_stale
 from deploy.operate import apply, backup, restore, rollback, versions
 from deploy.price import price
 from deploy.show import LOCAL, AsJson, ConfigFile, Key, Url, call, err, fail, out, print_json, table
 from deploy.teach import fit
 from deploy.top import top
+from deploy.usage import usage
 from deploy.validate import schema, validate
 from router.config import Config
 from router.config_file import ConfigError
@@ -105,15 +105,8 @@ app.command()(profile)
 app.command()(price)
 app.command()(assign)
 app.command()(evaluate)
-
-
-@app.command()
-def key(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
-    """Make an API key: prints it once, and the lines for `server.api_keys` that hold its hash."""
-    secret = f"sym-{secrets.token_urlsafe(32)}"
-    digest = hashlib.sha256(secret.encode()).hexdigest()
-    out.print(f"key (shown only now): {secret}", markup=False)
-    out.print(f"server:\n  api_keys:\n    - {{name: {name}, sha256: {digest}}}", markup=False)
+app.command()(usage)
+app.add_typer(keys, name="keys")
 
 
 def _knowledge(config: Config) -> Knowledge:

@@ -7,6 +7,7 @@ POST /v1/rollback          {"version": number}, or the last one before
 GET  /v1/status            replicas, and the version in force
 GET  /v1/targets           for Prometheus' HTTP service discovery
 GET  /v1/engines/{engine}/metrics
+Keys and usage of tenants: router/admin/tenants.py
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from router.admin.changes import Applied, Refused
+from router.admin.errors import Conflict, NotNow, NotValid, PreconditionFailed, PreconditionRequired
 from router.admin.service import Admin
+from router.admin.tenants import tenant_routes
 from router.api.handlers import HANDLERS
 from router.api.http import read_body
 from router.errors import BadRequest, NotFound, SymposiumError, Unauthorized
@@ -33,26 +36,6 @@ from router.store import Version
 MAX_YAML_BYTES = 1_048_576
 OpenAdmin = Callable[[], AbstractAsyncContextManager[Admin]]
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Conflict(SymposiumError):
-    status, kind = 409, "invalid_request_error"
-
-
-class PreconditionFailed(SymposiumError):
-    status, kind = 412, "invalid_request_error"
-
-
-class NotValid(SymposiumError):
-    status, kind = 422, "invalid_request_error"
-
-
-class NotNow(SymposiumError):
-    status, retryable, retry_after_s = 503, True, 5
-
-
-class PreconditionRequired(SymposiumError):
-    status, kind = 428, "invalid_request_error"
 
 
 def build_admin(open_admin: OpenAdmin, token: str) -> Starlette:
@@ -85,6 +68,7 @@ def build_admin(open_admin: OpenAdmin, token: str) -> Starlette:
             Route("/v1/status", guarded(_status)),
             Route("/v1/targets", guarded(_targets)),
             Route("/v1/engines/{engine}/metrics", guarded(_engine_metrics)),
+            *tenant_routes(guarded),
         ],
         lifespan=lifespan,
         exception_handlers={**HANDLERS, Refused: _refused},

@@ -75,6 +75,10 @@ class Changes:
         assert version is not None, "what is in force is kept"
         return version
 
+    async def config(self) -> Config:
+        """What is in force."""
+        return await self._served(self.in_force())
+
     async def apply(self, given: Snapshot, origin: str, *, instead_of: int | None = None) -> Applied:
         """Puts a configuration in force.
 

@@ -1,4 +1,4 @@
-"""What the admin side is made of: changes, the watch on the configuration's file, targets. One per system."""
+"""What the admin side is made of: changes, the watch on the configuration's file, keys, targets. One per system."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from router.admin.changes import ALIVE_S, Changes, Refused
+from router.admin.keys import Keys
 from router.config_file import read_text
 from router.follow import config_of
+from router.ledger import Ledger
+from router.registry import Registry
 from router.snapshot import Snapshot
 from router.store import Store, Version
 
@@ -23,8 +26,19 @@ Targets = list[dict[str, object]]
 class Admin:
     """`fetch`: an engine's metrics, None where it does not answer; `engines`: their names."""
 
-    def __init__(self, store: Store, run: str, now: Callable[[], float], fetch: Fetch, engines: Sequence[str]) -> None:
-        self.changes = Changes(store, run, now)
+    def __init__(
+        self,
+        store: Store,
+        run: str,
+        now: Callable[[], float],
+        fetch: Fetch,
+        engines: Sequence[str],
+        *,
+        registry: Registry,
+        ledger: Ledger,
+    ) -> None:
+        self.changes, self.ledger = Changes(store, run, now), ledger
+        self.keys = Keys(registry, self.changes.config, now)
         self._store, self._run, self._now, self._fetch, self._engines = store, run, now, fetch, engines
 
     def versions(self) -> list[Version]:
@@ -140,10 +154,19 @@ def _read(names: Iterable[str]) -> dict[str, str]:
 
 @asynccontextmanager
 async def open_admin(
-    store: Store, run: str, now: Callable[[], float], fetch: Fetch, engines: Sequence[str]
+    store: Store,
+    run: str,
+    now: Callable[[], float],
+    fetch: Fetch,
+    engines: Sequence[str],
+    *,
+    registry: Registry,
+    ledger: Ledger,
 ) -> AsyncIterator[Admin]:
-    """Running, and watching the file of the configuration that the run began with."""
-    admin = Admin(store, run, now, fetch, engines)
+    """Running, and watching the file of the configuration that the run began with. Registry and ledger are closed by
+    whoever opened them.
+    """
+    admin = Admin(store, run, now, fetch, engines, registry=registry, ledger=ledger)
     await asyncio.to_thread(admin.changes.begin)
     task = asyncio.create_task(admin.watch_file())
     try:

@@ -1,31 +1,25 @@
-"""Who asks: API keys as full-length SHA-256 hashes, compared in constant time. No cache, no prefixes."""
+"""Who asks, by the `authorization` header. What keys there are is in `router/key_ring.py`."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Sequence
-
-from router.config import ApiKey
-from router.errors import Unauthorized
-
-ANONYMOUS = "anonymous"
+from router.caller import Caller
+from router.config import Config
+from router.key_ring import KeyRing
 
 
-def authenticate(authorization: str | None, keys: Sequence[ApiKey]) -> str:
-    """The key's name; ANONYMOUS where no keys are configured.
+async def authenticate(authorization: str | None, ring: KeyRing, config: Config) -> Caller:
+    """Whoever shows this header, by the keys of this configuration and those made since.
 
     Raises:
         Unauthorized: no bearer token, or one that is not known.
+        Forbidden: its tenant is not configured.
+        LedgerDown: keys cannot be checked now.
     """
-    if not keys:
-        return ANONYMOUS
+    await ring.up_to_date()
+    return ring.caller(bearer(authorization), config)
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The token of a header `Bearer <token>`; None where there is none."""
     scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Unauthorized("Give your API key as 'Authorization: Bearer <key>'.", code="invalid_api_key")
-    digest = hashlib.sha256(token.strip().encode()).hexdigest()
-    # Every key is compared, found or not: the time tells nothing about which one it was.
-    matches = [key.name for key in keys if hmac.compare_digest(digest, key.sha256)]
-    if not matches:
-        raise Unauthorized("The API key is not known.", code="invalid_api_key")
-    return matches[0]
+    return token.strip() or None if scheme.lower() == "bearer" else None

@@ -8,7 +8,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from router.errors import MethodNotAllowed, NotFound, SymposiumError
+from router.errors import LedgerDown, MethodNotAllowed, NotFound, SymposiumError
+from router.ledger import LedgerUnavailable
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -29,4 +30,15 @@ async def http_error(request: Request, error: Exception) -> Response:
     return JSONResponse(shaped.body(), status_code=shaped.status, headers=headers)
 
 
-HANDLERS: Mapping[type[Exception], Handler] = {HTTPException: http_error, SymposiumError: symposium_error}
+async def unavailable(_: Request, error: Exception) -> Response:
+    """What replicas share does not answer; its own words may say where it is, and stay here."""
+    assert isinstance(error, LedgerUnavailable)
+    shaped = LedgerDown("What is kept for all replicas cannot be reached now; try again shortly.", code="ledger_down")
+    return JSONResponse(shaped.body(), status_code=shaped.status, headers=shaped.headers())
+
+
+HANDLERS: Mapping[type[Exception], Handler] = {
+    HTTPException: http_error,
+    SymposiumError: symposium_error,
+    LedgerUnavailable: unavailable,
+}
