@@ -139,14 +139,18 @@ class Funding:
         return replace(decision, plan=found, budget=budget)
 
     def _affordable(self, decision: Decision, budget: Budget) -> Plan | Unaffordable:
+        """Of somebody who is to write one answer the prompt is as long as it may become."""
+        plan, caller = decision.plan, decision.ticket.caller
+        writers = self._outlooks.writing(decision.query, plan.synthesizers, len(plan.experts), caller)
         return affordable(
-            decision.plan,
+            plan,
             decision.candidates,
             decision.outlooks,
             budget,
             decision.query,
             alternatives=self._knowledge.config.convening.alternatives,
             elapsed_s=self._bank.clock() - decision.ticket.arrived_at,
+            writers=writers,
         )
 
     def _turned(self, error: SymposiumError, policy: str, ticket: Ticket, why: str) -> SymposiumError:

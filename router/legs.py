@@ -15,7 +15,8 @@ from typing import Any
 
 from experts.assembly import Assembly
 from experts.client import CHAT, COMPLETIONS, Endpoint, ExpertClient
-from experts.errors import ExpertBroken, ExpertError, ExpertOutOfTime, ExpertTimeout
+from experts.errors import ExpertBroken, ExpertError, ExpertOutOfTime, ExpertTimeout, ExpertUnfunded
+from router.budget import Stopped
 from router.call import Call, Leg
 from router.events import Emit, LegEnded, LegSettled
 from router.forecast import Forecast
@@ -27,6 +28,7 @@ from router.watch import Watch
 
 SETTLE_WAIT_S = 5.0
 DEADLINE_GRAIN_S = 0.002  # a limit that passes so shortly before the deadline is the deadline
+STOPPED: Mapping[Stopped, type[ExpertError]] = {"deadline": ExpertOutOfTime, "budget": ExpertUnfunded}
 EXTRA = ("system_fingerprint", "service_tier")  # of a chunk, kept for the whole answer
 PATHS: Mapping[Kind, str] = {"chat": CHAT, "completion": COMPLETIONS}
 
@@ -139,6 +141,8 @@ class Legs:
                     raise ExpertOutOfTime(leg.expert, "nothing had come by the deadline") from error
                 leg.stopped = "deadline"
             if leg.stopped is not None:
+                if call.problem is not None:  # half an object is none
+                    raise STOPPED[leg.stopped](leg.expert, "its answer is not complete")
                 end = leg.cut_short()
                 leg.add(end)
                 yield end

@@ -139,7 +139,7 @@ class Pipeline:
         )
         # What was cut short is no vote beside what was not.
         replies = tuple(reply for reply in gathered.replies if not reply.stopped) or gathered.replies[:1]
-        response.missing = gathered.missing
+        response.missing = (*gathered.missing, *(r.expert for r in gathered.replies if r not in replies))
         response.gathered_at = self._clock()
         if not replies:
             raise failed([leg.error for _, leg in response.ended if isinstance(leg, Failure)])
@@ -245,8 +245,8 @@ class Pipeline:
         writers = know.synthesizers[categories.category]
         chosen = plan(policy, found, categories, query, routing.general_expert, writers)
         assert chosen is not None, "somebody is not excluded"
-        names = dict.fromkeys((*(c.expert for c in found if c.excluded is None), *chosen.synthesizers))
-        outlooks = await self._funding.outlooks(query, tuple(names), ticket, categories.category, budget)
+        names = tuple(c.expert for c in found if c.excluded is None)
+        outlooks = await self._funding.outlooks(query, names, ticket, categories.category, budget)
         return Decision(
             query,
             ticket,

@@ -12,34 +12,43 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from starlette.types import Message, Receive, Scope, Send
 
-from experts.errors import ExpertError
+from experts.errors import ExpertError, ExpertOutOfTime
 from router.admission import admit
 from router.api.auth import authenticate
+from router.api.ending import Ending, cost_of, fields_of, headers_of, told_of
 from router.api.held import Held
-from router.api.http import ClientGone, header, header_values, read_body, send_error, send_json, start, while_connected
+from router.api.http import (
+    ClientGone,
+    header,
+    header_values,
+    raw_headers,
+    read_body,
+    send_error,
+    send_json,
+    start,
+    while_connected,
+)
 from router.api.narrate import Narrator, progress
 from router.api.schema_budget import with_headers
 from router.api.sse import DONE, Head, completion, event, last_chunk, relayed, told, whole_as_chunks
-from router.callers import check_scope
+from router.callers import check_model, check_scope
 from router.config import RequestLimits, Tracing
 from router.edition import Edition
-from router.errors import ExpertsFailed, SymposiumError
-from router.events import Finished, Outcome
-from router.explain import decision_json, outcome_json, spent_json
+from router.errors import DeadlineExceeded, ExpertsFailed, SymposiumError
+from router.explain import decision_json
 from router.logs import REQUEST_ID
 from router.purse import Purse
-from router.records import Decision, JsonObject, Query, Ticket
+from router.records import Decision, Query, Ticket
 from router.response import Response
 from router.service import Service
 from router.trace_context import Trace, begun
 
 log = logging.getLogger(__name__)
 Parse = Callable[[bytes, str, RequestLimits, str | None], Query]
-CLIENT_CLOSED = 499  # nginx's name for it; only in our own metrics
 SEND_LIMIT_S = 30.0  # a client that stops reading is gone
 BODY_LIMIT_S = 30.0
 _STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -53,50 +62,6 @@ class InternalError(SymposiumError):
     """A bug of ours; the only 500 there is."""
 
 
-@dataclass(slots=True)
-class _Ending:
-    """How the request ended, as far as known; what `Finished` will say."""
-
-    request_id: str
-    began: float
-    principal: str = ""
-    outcome: Outcome = "answered"
-    status: int = 200
-    code: str | None = None
-    first_byte_s: float | None = None
-    decision: Decision | None = None
-    response: Response | None = None
-    trace: Trace | None = None
-
-    @property
-    def started(self) -> bool:
-        """The response's first byte is out."""
-        return self.first_byte_s is not None
-
-    def failed(self, error: SymposiumError) -> None:
-        self.outcome, self.status = ("refused" if error.status < 500 else "failed"), error.status
-        self.code = error.code
-
-    def cancelled(self) -> None:
-        self.outcome, self.status = "cancelled", CLIENT_CLOSED
-
-    def finished(self, now: float) -> Finished:
-        return Finished(
-            self.decision.policy if self.decision else "",
-            self.outcome,
-            self.status,
-            now - self.began,
-            self.request_id,
-            self.principal,
-            self.code,
-            self.first_byte_s,
-            self.decision,
-            self.response,
-            self.trace.trace_id if self.trace and self.trace.recorded else None,
-            self.trace,
-        )
-
-
 class Completions:
     """An endpoint as an ASGI application. The replica's endpoints share the count of what it holds."""
 
@@ -104,13 +69,15 @@ class Completions:
         self._service, self._parse, self._held = service, parse, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service, ending = self._service, _Ending(f"req_{uuid.uuid4().hex}", self._service.clock())
+        service, ending = self._service, Ending(f"req_{uuid.uuid4().hex}", self._service.clock())
         edition = service.edition  # of a request that is not taken; of another one, what is in force when it is
         REQUEST_ID.set(ending.request_id)  # of this task and those it starts: a request is a task of its own
 
         async def tracked(message: Message) -> None:
             if not ending.started:
                 ending.first_byte_s = service.clock() - ending.began
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *raw_headers(ending.headers)]}
             try:
                 async with asyncio.timeout(SEND_LIMIT_S):
                     await send(message)
@@ -126,11 +93,18 @@ class Completions:
             self._held.check_open()
             limits = edition.config.server.limits
             ticket = admit(caller, self._held.count, limits.max_in_flight, ending.began)
+            service.throttle.check(caller)
             with self._held:
-                raw = await _body_in_time(receive, limits.max_body_bytes)
-                ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
-                query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
-                query = replace(with_headers(query, scope), trace=ending.trace)
+                try:
+                    raw = await _body_in_time(receive, limits.max_body_bytes)
+                    ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
+                    query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
+                    query = replace(with_headers(query, scope), trace=ending.trace)
+                    check_model(caller, query.model, edition.config)
+                except SymposiumError:  # what is wrong is a request, too
+                    ending.headers = await service.throttle.take(caller, ending.request_id, None)
+                    raise
+                ending.headers = await service.throttle.take(caller, ending.request_id, query)
                 await while_connected(receive, self._serve(edition, query, ticket, tracked, ending))
         except ClientGone:
             ending.cancelled()
@@ -146,25 +120,25 @@ class Completions:
             finished = ending.finished(service.clock())
             service.emit(finished, edition)
             if finished.outcome == "cancelled":
-                log.info("cancelled by the client", extra=_fields(finished))
+                log.info("cancelled by the client", extra=fields_of(finished))
             elif finished.outcome == "failed":
-                log.warning("failed", extra=_fields(finished))
+                log.warning("failed", extra=fields_of(finished))
 
-    async def _serve(self, edition: Edition, query: Query, ticket: Ticket, send: Send, ending: _Ending) -> None:
+    async def _serve(self, edition: Edition, query: Query, ticket: Ticket, send: Send, ending: Ending) -> None:
         ending.decision = await edition.pipeline.decide(query, ticket)
         async with edition.pipeline.funded(ending.decision) as (decision, purse):
             ending.decision = decision  # there may be less money than it would take
             await self._answer(edition, decision, purse, send, ending)
 
-    async def _answer(self, edition: Edition, decision: Decision, purse: Purse, send: Send, ending: _Ending) -> None:
+    async def _answer(self, edition: Edition, decision: Decision, purse: Purse, send: Send, ending: Ending) -> None:
         query = decision.query
         head = Head(query.request_id, int(time.time()), query.model, query.kind)
         if not query.stream:
             async with edition.pipeline.respond(decision, purse) as response:
                 ending.response = response
                 assert response.answer is not None, "only a stream is relayed"
-                whole = completion(head, response.answer, response.usage, _told(response, edition))
-                await send_json(send, 200, whole, _headers(decision, response) | _cost(whole))
+                whole = completion(head, response.answer, response.usage, told_of(response, edition))
+                await send_json(send, 200, whole, headers_of(decision, response) | cost_of(whole))
             return
         try:
             await self._stream(edition, decision, purse, head, send, ending)
@@ -176,13 +150,13 @@ class Completions:
             await _close(send, event(dict(error.body())))
 
     async def _stream(  # noqa: PLR0913  # all that a stream is told by
-        self, edition: Edition, decision: Decision, purse: Purse, head: Head, send: Send, ending: _Ending
+        self, edition: Edition, decision: Decision, purse: Purse, head: Head, send: Send, ending: Ending
     ) -> None:
         query, quiet_s = decision.query, edition.config.convening.keepalive_after_ms / 1000
 
         async def say(data: bytes) -> None:
             if not ending.started:
-                await start(send, 200, _headers(decision, None) | _STREAM_HEADERS)
+                await start(send, 200, headers_of(decision, None) | _STREAM_HEADERS)
             await _body(send, data)
 
         narrator = Narrator(head, say, len(decision.plan.experts), quiet_s, progress=query.progress)
@@ -193,7 +167,7 @@ class Completions:
                 answering = edition.pipeline.respond(decision, purse, narrator.heard)
                 response = ending.response = await stack.enter_async_context(answering)
             if not ending.started:
-                await start(send, 200, _headers(decision, response) | _STREAM_HEADERS)
+                await start(send, 200, headers_of(decision, response) | _STREAM_HEADERS)
             if response.answer is not None:
                 for chunk in whole_as_chunks(head, response.answer):
                     await _body(send, event(chunk))
@@ -201,7 +175,7 @@ class Completions:
                 await self._relay(response, head, send)
             usage = response.usage if query.include_usage else None
             wanted = query.include_usage or query.explain or query.progress or response.ended_early is not None
-            last = event(last_chunk(head, usage, _told(response, edition))) if wanted else b""
+            last = event(last_chunk(head, usage, told_of(response, edition))) if wanted else b""
             await _close(send, last)
 
     async def _relay(self, response: Response, head: Head, send: Send) -> None:
@@ -211,6 +185,10 @@ class Completions:
                     await _body(send, event(relayed(head, chunk)))
         except ExpertError as error:
             await self._tell_end(response, head, send)
+            if isinstance(error, ExpertOutOfTime):
+                raise DeadlineExceeded(
+                    "The answer was not complete by the deadline.", code="deadline_exceeded"
+                ) from error
             raise ExpertsFailed(
                 f"The expert failed in the middle of its answer ({error.expert}: {error.reason}).",
                 code="stream_broken",
@@ -228,17 +206,6 @@ def _trace(scope: Scope, request_id: str, settings: Tracing) -> Trace | None:
     return begun(request_id, parents, states, ours=settings.endpoint is not None, sample=settings.sample)
 
 
-def _fields(finished: Finished) -> JsonObject:
-    """What a line in the log says of a request: how it went, and nothing of what was asked."""
-    return {
-        "status": finished.status,
-        "code": finished.code,
-        "policy": finished.policy,
-        "seconds": round(finished.seconds, 3),
-        "trace_id": finished.trace_id,
-    }
-
-
 async def _body_in_time(receive: Receive, max_bytes: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_LIMIT_S):
@@ -247,41 +214,10 @@ async def _body_in_time(receive: Receive, max_bytes: int) -> bytes:
         raise BodyTooSlow(f"The body did not arrive within {BODY_LIMIT_S:g} s.", code="body_too_slow") from error
 
 
-async def _end_with(error: SymposiumError, send: Send, ending: _Ending) -> None:
+async def _end_with(error: SymposiumError, send: Send, ending: Ending) -> None:
     ending.failed(error)
     if not ending.started:
-        await send_error(send, error)
-
-
-def _headers(decision: Decision, response: Response | None) -> dict[str, str]:
-    """The plan; and, where the stream was not opened before that, what came of it."""
-    plan = decision.plan
-    headers = {
-        "x-symposium-decision-id": decision.query.request_id,
-        "x-symposium-config": decision.config_version,
-        "x-symposium-plan": f"{plan.aggregator};reason={plan.reason};asked={','.join(plan.experts)}",
-        "x-symposium-overhead-ms": f"{decision.overhead_s * 1000:.2f}",
-    }
-    if plan.fit is not None and plan.fit.rung != "none":
-        headers["x-symposium-degraded"] = plan.fit.rung
-    if decision.query.trace is not None:
-        headers["x-symposium-trace-id"] = decision.query.trace.trace_id
-    if response is not None:
-        headers["x-symposium-experts"] = ",".join(response.answered)
-        if response.missing:
-            headers["x-symposium-missing"] = ",".join(response.missing)
-        if response.ended_early is not None:
-            headers["x-symposium-ended-early"] = response.ended_early
-    return headers
-
-
-def _told(response: Response, edition: Edition) -> JsonObject:
-    spent = spent_json(response, edition.knowledge.usd)
-    return spent | outcome_json(response) if response.decision.query.explain else spent
-
-
-def _cost(whole: JsonObject) -> dict[str, str]:
-    return {"x-symposium-cost-usd": f"{whole['symposium']['cost_usd']:.6g}"}
+        await send_error(send, error, ending.headers)
 
 
 async def _body(send: Send, data: bytes) -> None:

@@ -113,9 +113,9 @@ class ModelList(_Object):
 
 
 class ErrorDetails(BaseModel):
-    """Why, in words and as a code; `param` is the way to the field at fault."""
+    """Why, in words and as a code; `param` is the way to the field at fault. Some codes say more, to be acted upon."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")
     message: str
     type: str
     param: str | None
@@ -142,7 +142,8 @@ class Ready(BaseModel):
 
 
 class Version(BaseModel):
-    """Which release runs which configuration."""
+    """Which release runs which configuration; `profiles`: number of the last feedback that moved them, or 0."""
 
     version: str
     config: str
+    profiles: int

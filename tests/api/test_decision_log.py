@@ -133,4 +133,4 @@ def test_a_router_without_a_log_writes_nothing(experts: Recorded, tmp_path: Path
     """An operator may want none."""
     with routing(tmp_path, experts, decisions={"enabled": False}) as world:
         assert world.post(ask("auto")).status_code == 200
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "data" / "decisions").exists()

@@ -21,8 +21,8 @@ from router.api.app import build_app
 from router.classify import Classifier
 from router.config import Config
 from router.fitted import Fitted
+from router.opening import at, open_service
 from router.profiles import Count, Profile, Profiles
-from router.service import at, open_service
 from router.skills import Vocabulary
 from tests.support import Recorded, bound, eventually, http_client, on_a_port
 
@@ -61,6 +61,8 @@ ROWS = [
         for name in ("mute", "numb", "torn", "stuck", "late", "tiny", "tooled", "tooled2")
     ),
     *((SUM, name, SONG, 200) for name in ("slow1", "slow2", "slow3")),
+    (SUM, "jslow", '{"sum": "' + SONG + '"}', 200),
+    (SUM, "steady", "The answer is 13.", 6),
 ]
 SLOW = Behaviour(tokens_per_s=5)
 BEHAVIOURS = {
@@ -72,6 +74,8 @@ BEHAVIOURS = {
     "slow1": SLOW,
     "slow2": SLOW,
     "slow3": SLOW,
+    "jslow": SLOW,
+    "steady": Behaviour(ttft_s=0.04),
 }
 # expert -> (right sums, right people) of 100 each
 KNOWS = {
@@ -98,6 +102,7 @@ POLICIES: dict[str, dict[str, Any]] = {
     "dead": {"experts": ["mute", "numb"]},
     "limping": {"experts": ["mute", "ant", "bee", "cat"], "decided_at": None},
     "slowly": {"experts": ["slow1", "slow2", "slow3"]},
+    "sluggish": {"experts": ["ant", "bee", "slow1"], "decided_at": None, "min_share": 0, "enough": 1},
     "handy": {"experts": ["ant", "tooled"]},
     "named": {"experts": ["ant", "bee", "cat"], "skills": "keywords"},
     "frugal": {
@@ -178,7 +183,7 @@ def config(folder: Path, url: str, gone: str, **changed: Any) -> Config:
         "elk": {"price": {"input_usd_per_mtok": 100, "output_usd_per_mtok": 200}},
         "tiny": {"context_tokens": 60, "bytes_per_token": 1},
         **{name: {"capabilities": {"tools": True}} for name in ("tooled", "tooled2")},
-        **{name: {"capabilities": {"json_schema": True}} for name in ("jay", "kay", "lee")},
+        **{name: {"capabilities": {"json_schema": True}} for name in ("jay", "kay", "lee", "jslow")},
         "stuck": {"limits": {"first_byte_s": 1, "total_s": 1}},
         "late": {"limits": {"first_byte_s": 0.2}},
         NAMER: {"part": "keywords"},
