@@ -14,6 +14,8 @@ from router.config_budgets import Budgets, QueryBudget
 from router.errors import BadRequest
 from router.money import nanos
 
+REPLY_S = 0.02  # of a deadline, that is kept for making one answer of what has come, and for sending it
+Stopped = Literal["deadline", "budget"]
 Rung = Literal["none", "vote", "fewer_experts", "one_expert", "cheaper_expert", "shorter_answer"]
 
 
@@ -54,8 +56,14 @@ class Budget:
         """Whether anything is."""
         return self != Budget(source=self.source)
 
+    def ends_at(self, arrived_at: float) -> float | None:
+        """When experts must have answered, on the clock of the arrival: a little before the client's deadline."""
+        limit_s = self.deadline_s
+        return None if limit_s is None else arrived_at + limit_s - min(REPLY_S, limit_s / 10)
+
 
 UNBOUNDED = Budget()
+NO_WISH = Wish()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from router.allowance import RESERVE_CALLS
 from router.events import LegSettled
-from router.legs import Call
+from router.call import Call
 from router.records import Usage
 from router.structured import AnswerFormat
 from tests.unit.make import query

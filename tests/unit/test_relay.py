@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experts.errors import ExpertUnreachable
-from router.legs import Call
+from router.call import Call
 from tests.unit.make import query
 from tests.unit.stage import END, World, down
 
