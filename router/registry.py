@@ -50,7 +50,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A response that a retry gets again: status, headers as they were sent, the body's bytes."""
+    """A response that a retry gets again: status, headers as they were sent, the body as it was written down."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -79,6 +79,7 @@ class Asked:
     experts: tuple[str, ...]
     versions: tuple[str, ...]  # of those experts, in their order
     at: float
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
