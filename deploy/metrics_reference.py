@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from router import labels
-from router.metrics import Family
+from router.families import Family
 from router.telemetry import Telemetry
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
@@ -25,7 +25,8 @@ Labels have closed sets of values: names of the configuration, and words of the 
 a name that a client made up. Series are there from the start, at zero; those of a name that a new configuration no
 longer has go. Engines show vLLM's own metrics (`vllm:*`), each as a target of its own.
 
-Not here, because it is not there yet: feedback, budgets, and queues other than the embedder's.
+Money is in US dollars. What is held and charged (`symposium_budget_…`) is counted by the replica that does it: sum over
+replicas. How tenants stand (`symposium_tenant_…`) is the ledger's word, which every replica repeats: take the maximum.
 """
 
 
@@ -40,6 +41,11 @@ def reference() -> str:
         "`how: why`": tuple(f"{how}: {why}" for how, why in labels.CONCLUSIONS),
         "`outcome` of `symposium_legs_total`": labels.LEG_OUTCOMES,
         "`outcome` of `symposium_keywords_total`": labels.KEYWORDS,
+        "`outcome` of `symposium_deadlines_total`": labels.DEADLINES,
+        "`rung` of `symposium_degraded_total`": labels.RUNGS,
+        "`code: reason` of `symposium_refusals_total`": tuple(f"{code}: {why}" for code, why in labels.REFUSALS),
+        "`reason` of `symposium_queue_refused_total`": labels.QUEUE_REFUSED,
+        "`operation` of `symposium_ledger_lost_total`": (*labels.OPERATIONS, labels.OTHER),
         "`why` of `symposium_extra_legs_total`": labels.EXTRA,
         "`outcome status` of `symposium_requests_total`": tuple(
             sorted(" ".join(ending) for ending in {*labels.ENDINGS, *labels.ENDINGS_EARLY})

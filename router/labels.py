@@ -7,6 +7,9 @@ it is invisible to `increase()`. Anything outside of these sets is counted as OT
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
+
+from router.budget import Rung
 
 OTHER = "other"
 NAMED = "expert"  # stands for the policy where a request names its expert
@@ -15,12 +18,17 @@ NO_CATEGORY = "none"  # where nothing was classified
 
 # How requests end, by how far they came: (outcome, status).
 ENDINGS_EARLY = (
-    *(("refused", status) for status in ("400", "401", "404", "408", "413", "429")),
+    *(("refused", status) for status in ("400", "401", "403", "404", "408", "409", "413", "422", "429", "504")),
     ("failed", "500"),
     ("failed", "503"),
     ("cancelled", "499"),
 )
-ENDINGS = (("answered", "200"), ("refused", "400"), ("failed", "500"), ("failed", "502"), ("cancelled", "499"))
+ENDINGS = (
+    ("answered", "200"),
+    *(("refused", status) for status in ("400", "429", "504")),
+    *(("failed", status) for status in ("429", "500", "502", "503", "504")),
+    ("cancelled", "499"),
+)
 
 # Why a plan has its size (router/plan.py); `named` belongs to NAMED alone.
 REASONS = (
@@ -37,12 +45,30 @@ CONCLUSIONS = (
     ("consensus", "open_ended"),
     ("synthesize", "synthesize"),
 )
-LEG_OUTCOMES = "answered cut cancelled unreachable timeout refused broken".split()
+LEG_OUTCOMES = "answered stopped cut cancelled unreachable timeout refused broken busy unfunded deadline".split()
 STREAM = ("true", "false")
 EXTRA = ("retry", "hedge")
 STATES = ("closed", "open", "half_open")
 KEYWORDS = ("named", "unnamed", "failed")
 TOKENS = tuple((kind, exact) for kind in ("prompt", "output") for exact in ("true", "false"))
+# What was given up for a query's budget (router/budget.py).
+RUNGS = tuple(rung for rung in get_args(Rung) if rung != "none")
+# How requests with a deadline ended. `cut`: answered with what had come by then; `late`: more than LATE_S after it.
+DEADLINES = ("met", "cut", "late", "missed", "failed")
+LATE_S = 0.05
+# Why requests are turned away before anything is spent: (code, reason).
+REFUSALS = (
+    *(("insufficient_quota", reason) for reason in ("cost", "tokens", "spent")),
+    *(("rate_limit_exceeded", reason) for reason in ("held", "requests", "tokens")),
+    *(("deadline_unreachable", reason) for reason in ("deadline", "overload")),
+    ("overloaded", "overload"),
+    (OTHER, OTHER),
+)
+# What the ledger, and what is kept beside it, is asked for.
+OPERATIONS = tuple("reserve renew settle dropped beat standing take keys claim answer asked feedback prune".split())
+PERIODS = ("day", "month")
+QUEUE_REFUSED = ("full", "hopeless")
+VERDICTS = ("right", "wrong")
 DROPPED = ("queue_full", "write_failed", "broken", "closed", OTHER)
 
 # What the metrics reference says of each label.
@@ -54,6 +80,14 @@ MEANING: Mapping[str, str] = {
     "stream": "whether the client asked for a stream",
     "category": f"a category of the fitted classifier, `general`, or `{NO_CATEGORY}` where nothing was classified",
     "reason": "a word of a list in `router/labels.py`",
+    "code": "the error's code, as the client is told it",
+    "tenant": f"a tenant of the configuration, `default` where there is none, `{OTHER}`: one that has gone",
+    "rung": "what was given up: a vote instead of a synthesis, fewer experts, one, a cheaper one, a shorter answer",
+    "verdict": "`right` or `wrong`",
+    "counted": "`false` where feedback moves no profile, as it is frozen",
+    "operation": "what was asked for; `dropped`: bookings that other replicas will make in its place",
+    "mode": "`open`: served without it; `closed`: refused, or tried again",
+    "period": "`day` or `month`",
     "how": "what was done with the replies",
     "why": "what led to it",
     "expert": "an expert of the configuration",

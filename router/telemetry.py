@@ -13,14 +13,30 @@ from typing import TYPE_CHECKING
 from prometheus_client import generate_latest
 
 from router import labels
-from router.events import Concluded, Decided, Event, ExtraLeg, Finished, LegEnded, LegSettled, Unserved
-from router.metrics import Metrics, serve_metrics
+from router.budget import Budget
+from router.events import (
+    Booked,
+    Concluded,
+    Decided,
+    Degraded,
+    Event,
+    ExtraLeg,
+    FeedbackGiven,
+    Finished,
+    Held,
+    LedgerLost,
+    LegEnded,
+    LegSettled,
+    Turned,
+    Unserved,
+    Waited,
+)  # fmt: skip
+from router.metrics import Metrics
+from router.money import usd
 from router.records import Decision, Failure, Reply, SkillScores
 
 if TYPE_CHECKING:
     from router.response import Response
-
-__all__ = ["Telemetry", "serve_metrics"]
 
 
 class Telemetry(Metrics):
@@ -37,13 +53,14 @@ class Telemetry(Metrics):
         stale: Set[str] = frozenset(),
         categories: Sequence[str] = (),
         max_in_flight: int = 0,
+        tenants: Sequence[str] = (),
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock`: the one that tickets are dated by, seconds."""
         super().__init__()
         self._clock = clock
-        self.configured(config_version, experts, policies, stale, categories, max_in_flight)
+        self.configured(config_version, experts, policies, stale, categories, max_in_flight, tenants)
         self.config_loaded.set_to_current_time()
 
     def config_applied(self, version: str) -> None:
@@ -81,8 +98,29 @@ class Telemetry(Metrics):
 
     def emit(self, event: Event) -> None:
         match event:
+            case Held() | Booked() | LedgerLost() | Turned():
+                self._money(event)
+            case LegEnded() | LegSettled() | ExtraLeg() | Waited():
+                self._call(event)
             case Decided(decision=decision):
                 self._decided(decision)
+            case Degraded(policy=policy, rung=rung):
+                self.degraded.labels(policy, rung).inc()
+            case Concluded():
+                self.concluded.labels(event.policy, event.how, event.why).inc()
+            case Unserved():
+                self.unserved.labels(event.policy).inc()
+            case Finished():
+                self._finished(event)
+            case FeedbackGiven(policy=policy, right=right, counted=counted):
+                verdict, moves = labels.VERDICTS[not right], "true" if counted else "false"
+                self.feedback.labels(self._policy(policy), verdict, moves).inc()
+
+    def exposition(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def _call(self, event: LegEnded | LegSettled | ExtraLeg | Waited) -> None:
+        match event:
             case LegEnded():
                 self._leg_ended(event)
             case LegSettled(expert=expert, usage=usage):
@@ -91,15 +129,36 @@ class Telemetry(Metrics):
                 self.tokens.labels(expert, "output", exact).inc(usage.completion_tokens)
             case ExtraLeg():
                 self.extra.labels(event.expert, event.why).inc()
-            case Concluded():
-                self.concluded.labels(event.policy, event.how, event.why).inc()
-            case Unserved():
-                self.unserved.labels(event.policy).inc()
-            case Finished():
-                self._finished(event)
+            case Waited(expert=expert, refused=None):
+                self.queue_wait.labels(expert).observe(event.seconds)
+            case Waited(expert=expert, refused=str(why)):
+                self.queue_refused.labels(expert, why).inc()
 
-    def exposition(self) -> bytes:
-        return generate_latest(self.registry)
+    def _money(self, event: Held | Booked | LedgerLost | Turned) -> None:
+        money = self.money
+        match event:
+            case Held(tenant=tenant, amount=amount):
+                money.up.set(1)
+                money.reserved.labels(money.of(tenant)).inc(usd(amount))
+                money.move_held(tenant, amount)
+            case Booked(tenant=tenant):
+                money.up.set(1)
+                money.move_held(tenant, -event.held)
+                money.lag.observe(event.lag_s)
+                money.settled.labels(money.of(tenant)).inc(usd(event.charged))
+                money.overrun.labels(money.of(tenant)).inc(usd(event.overrun))
+                if event.estimated:
+                    money.estimated.labels(money.of(tenant)).inc(usd(event.charged))
+            case LedgerLost(what=what):
+                money.up.set(0)
+                money.lost.labels(labels.known(what, labels.OPERATIONS), "open" if event.open else "closed").inc()
+            case Turned(tenant=tenant, code=code, why=why):
+                found = (code, why) if (code, why) in labels.REFUSALS else (labels.OTHER, labels.OTHER)
+                money.refusals.labels(*found, money.of(tenant)).inc()
+
+    def _policy(self, policy: str) -> str:
+        """Of something that was asked by a configuration that may be gone."""
+        return policy if policy in self._policies or policy == labels.NAMED else labels.OTHER
 
     def _decided(self, decision: Decision) -> None:
         category = decision.categories.category if decision.categories else labels.NO_CATEGORY
@@ -136,6 +195,8 @@ class Telemetry(Metrics):
         self.request_seconds.labels(event.policy).observe(event.seconds, trace)
         if event.decision is None:
             return
+        if (kept := _deadline(event, event.decision.budget)) is not None:
+            self.deadlines.labels(event.policy, kept).inc()
         if event.first_byte_s is not None:
             stream = "true" if event.decision.query.stream else "false"
             self.first_byte.labels(event.policy, stream).observe(event.first_byte_s, trace)
@@ -145,6 +206,19 @@ class Telemetry(Metrics):
             self.engine.labels(event.policy).observe(max(0.0, min(called_s, since_s)), trace)
             if (per_token_s := _relayed(event.response)) is not None:
                 self.per_token.labels(event.policy).observe(per_token_s, trace)
+
+
+def _deadline(event: Finished, budget: Budget) -> str | None:
+    """How a request has kept to its deadline, of `labels.DEADLINES`; None: it had none, or its client left."""
+    if budget.deadline_s is None or event.outcome in ("cancelled", "refused"):
+        return None
+    if event.code == "deadline_exceeded":
+        return "missed"
+    if event.outcome == "failed":
+        return "failed"
+    if event.seconds > budget.deadline_s + labels.LATE_S:
+        return "late"
+    return "cut" if event.response is not None and event.response.ended_early == "deadline" else "met"
 
 
 def _exemplar(trace_id: str | None) -> dict[str, str] | None:

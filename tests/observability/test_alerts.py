@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from router.telemetry import Telemetry, serve_metrics
+from router.metrics_listener import serve_metrics
+from router.telemetry import Telemetry
 from tests.api.world import PATIENT, POLICIES, KeywordEmbedder, ask
 from tests.observability.harness import Observed, Prometheus, needs_prometheus, observed, prometheus
 from tests.observability.settings import hurried, shipped_rules, targets
@@ -27,7 +28,7 @@ from tests.support import PATIENCE_S, Recorded, eventually, raw_post
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from router.metrics import Listener
+    from router.metrics_listener import Listener
 
 pytestmark = needs_prometheus
 LIMIT = 3  # requests at once

@@ -5,17 +5,21 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import httpx
 import pytest
 
 from experts.errors import ExpertError
-from router import plan
-from router.events import LegEnded, LegSettled
-from router.labels import LEG_OUTCOMES, REASONS
+from router import funding, plan, rate_limits, unaffordable
+from router.events import Booked, Held, LegEnded, LegSettled
+from router.labels import LEG_OUTCOMES, OPERATIONS, REASONS, REFUSALS
+from router.ledger import Meter, Rate, Standing
+from router.metrics_listener import serve_metrics
+from router.money import NANOS
 from router.records import Usage
-from router.telemetry import serve_metrics
 from tests.support import http_client
 from tests.unit.test_telemetry import samples, telemetry
 
@@ -99,11 +103,103 @@ def test_a_queue_s_age_is_read_when_it_is_scraped() -> None:
 def test_words_are_those_of_the_code() -> None:
     """Every reason of a plan and every end of a call that the code can say has its series."""
     errors = {cls.reason for cls in ExpertError.__subclasses__()}
-    assert {*LEG_OUTCOMES} == errors | {"answered", "cut", "cancelled"}
+    assert {*LEG_OUTCOMES} == errors | {"answered", "stopped", "cut", "cancelled"}
     said = {word for word in constants(plan) if re.fullmatch("[a-z_]+", word)}
     others = set("auto single vote consensus synthesize completion pool equal invalid_value".split())
     assert said - others <= {*REASONS, "named"}
     assert {*REASONS} <= said
+
+
+def first_words(function: str) -> set[str]:
+    """Texts that the router's code gives to a function of this name as its first argument."""
+    calls = (
+        node
+        for file in Path(plan.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == function
+    )
+    firsts = (call.args[0] for call in calls if call.args)
+    return {arg.value for arg in firsts if isinstance(arg, ast.Constant) and isinstance(arg.value, str)}
+
+
+def test_words_of_money_are_those_of_the_code() -> None:
+    """Whatever the ledger and what is kept beside it are asked for, and every reason that a budget refuses for."""
+    said = first_words("LedgerLost") | first_words("_lost") | first_words("_done") | first_words("_answered")
+    assert said <= {*OPERATIONS}
+    assert {"take", "settle", "dropped", "beat"} <= said
+    refusals = {reason for _, reason in REFUSALS}
+    assert {*get_args(unaffordable.Why)} <= refusals
+    assert {(rate_limits.CODE, unit) for unit in get_args(Rate.__annotations__["unit"])} <= {*REFUSALS}
+    turned = {word for word in constants(funding) if re.fullmatch("[a-z]+", word)}
+    assert {"held", "spent", "overload"} <= turned & refusals
+
+
+def test_another_tenant_s_series_come_and_go() -> None:
+    """Of those that are configured, `default` always among them; what one that has gone still does is other's."""
+    of = telemetry()
+    of.configured("def", ("ada",), ("auto",), tenants=("acme",))
+    assert samples(of)["symposium_budget_settled_usd_total tenant=acme"] == 0
+    assert samples(of)["symposium_budget_settled_usd_total tenant=default"] == 0
+    of.emit(Held("acme", 5 * NANOS))
+    of.emit(Held("acme", 2 * NANOS))
+    of.configured("ghi", ("ada",), ("auto",))
+    found = samples(of)
+    assert not any("tenant=acme" in name for name in found)
+    assert found["symposium_budget_held_usd tenant=other"] == 7
+    of.emit(Booked("acme", 5 * NANOS, 3 * NANOS))
+    found = samples(of)
+    assert found["symposium_budget_held_usd tenant=other"] == 2
+    assert found["symposium_budget_settled_usd_total tenant=other"] == 3
+    of.configured("jkl", ("ada",), ("auto",), tenants=("acme",))
+    assert samples(of)["symposium_budget_held_usd tenant=acme"] == 2
+    assert samples(of)["symposium_budget_held_usd tenant=other"] == 0
+
+
+def test_what_is_held_is_summed_exactly() -> None:
+    """After a thousand tenths of a cent have come and gone nothing is left: no sum of floats would say so."""
+    of = telemetry()
+    for _ in range(1000):
+        of.emit(Held("default", NANOS // 1000))
+    assert samples(of)["symposium_budget_held_usd tenant=default"] == 1
+    for _ in range(1000):
+        of.emit(Booked("default", NANOS // 1000, 1))
+    assert samples(of)["symposium_budget_held_usd tenant=default"] == 0
+
+
+def test_how_tenants_stand_is_what_the_ledger_says() -> None:
+    """In dollars. A budget that is no more is not shown any more, nor a tenant that has gone."""
+
+    def stands(settled: int) -> Standing:
+        return Standing(Meter("tenant/acme", "2026-11", 10 * NANOS), settled, NANOS // 2)
+
+    of = telemetry()
+    of.configured("def", ("ada",), ("auto",), tenants=("acme",))
+    of.money.stand({("acme", "day"): stands(4 * NANOS), ("acme", "month"): stands(6 * NANOS)})
+    found = samples(of)
+    names = ("limit", "settled", "held")
+    assert [found[f"symposium_tenant_{n}_usd period=day tenant=acme"] for n in names] == [10, 4, 0.5]
+    of.money.stand({("acme", "month"): stands(6 * NANOS)})
+    assert {name for name in samples(of) if "symposium_tenant" in name} == {
+        f"symposium_tenant_{n}_usd period=month tenant=acme" for n in names
+    }
+    of.configured("ghi", ("ada",), ("auto",))
+    of.money.stand({})
+    assert not any("symposium_tenant" in name for name in samples(of))
+
+
+def test_lanes_are_read_when_they_are_scraped() -> None:
+    """Of every expert that there is, also of one that comes later; of no other."""
+    of, waiting = telemetry(), {"ada": 1, "bob": 2, "cy": 3}
+    of.lanes(waiting.__getitem__, lambda expert: 10 + waiting[expert], lambda expert: 100)
+    waiting["ada"] = 5
+    found = samples(of)
+    assert found["symposium_queue_waiting expert=ada"] == 5
+    assert found["symposium_calls_under_way expert=bob"] == 12
+    assert found["symposium_calls_limit expert=bob"] == 100
+    assert "symposium_queue_waiting expert=cy" not in found
+    of.configured("def", ("bob", "cy"), ("auto",))
+    assert samples(of)["symposium_queue_waiting expert=cy"] == 3
+    assert samples(of)["symposium_queue_waiting expert=bob"] == 2
 
 
 def scrape(port: int, accept: str) -> tuple[str, str]:
