@@ -108,7 +108,7 @@ def router(config: Config, hosted_url: str, run: str) -> Application:
 async def _open(data: Path, hosted_url: str, run: str) -> AsyncIterator[Service]:
     """The router on what is in force now: a replica that starts later begins with what the others serve."""
     from router.follow import config_of, following
-    from router.metrics import serve_metrics
+    from router.metrics_listener import serve_metrics
     from router.service import at, open_service
     from router.store import Store
 

@@ -57,7 +57,15 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "vllm": ("experts.host",),
     "ray": ("experts.host", "deploy"),
     "aiohttp": ("experts.client", "loadtest"),
-    "prometheus_client": ("router.telemetry", "router.metrics", "deploy.samples", "loadtest"),
+    "prometheus_client": (
+        "router.telemetry",
+        "router.metrics",
+        "router.metrics_money",
+        "router.metrics_listener",
+        "router.families",
+        "deploy.samples",
+        "loadtest",
+    ),
     "opentelemetry": ("router.tracing",),
     "torch": ("experts.zoo", "router.embedders"),
     "sklearn": ("router.fit", "router.folds", "router.evaluation", "router.baselines"),  # all of them offline

@@ -19,7 +19,7 @@ from router.admin.service import Admin, open_admin
 from router.api.app import build_app
 from router.follow import config_of, following
 from router.knowledge import Knowledge
-from router.metrics import serve_metrics
+from router.metrics_listener import serve_metrics
 from router.service import Service, at, open_service
 from router.snapshot import Snapshot
 from router.store import Store

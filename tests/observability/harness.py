@@ -22,7 +22,7 @@ import yaml
 from router.api.app import build_app
 from router.latency import MIN_CALLS
 from router.service import Service, at, open_service
-from router.telemetry import serve_metrics
+from router.metrics_listener import serve_metrics
 from tests.api.world import KeywordEmbedder, World, config
 from tests.support import PATIENCE_S, Recorded, bound, eventually, http_client, on_a_port
 
