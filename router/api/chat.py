@@ -39,6 +39,7 @@ from router.callers import check_model, check_scope
 from router.config import RequestLimits, Tracing
 from router.edition import Edition
 from router.errors import DeadlineExceeded, ExpertsFailed, SymposiumError
+from router.events import Finished
 from router.explain import decision_json
 from router.logs import REQUEST_ID
 from router.purse import Purse
@@ -69,8 +70,8 @@ class Completions:
         self._service, self._parse, self._held = service, parse, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service, ending = self._service, Ending(f"req_{uuid.uuid4().hex}", self._service.clock())
-        edition = service.edition  # of a request that is not taken; of another one, what is in force when it is
+        service = self._service
+        ending = Ending(f"req_{uuid.uuid4().hex}", service.clock(), service.edition)
         REQUEST_ID.set(ending.request_id)  # of this task and those it starts: a request is a task of its own
 
         async def tracked(message: Message) -> None:
@@ -85,27 +86,7 @@ class Completions:
                 raise ClientGone from error
 
         try:
-            edition = await service.admitted()  # kept to the end, whatever is in force by then
-            ending.trace = _trace(scope, ending.request_id, edition.config.tracing)
-            caller = await authenticate(header(scope, "authorization"), service.ring, edition.config)
-            ending.principal = caller.key
-            check_scope(caller, "ask")
-            self._held.check_open()
-            limits = edition.config.server.limits
-            ticket = admit(caller, self._held.count, limits.max_in_flight, ending.began)
-            service.throttle.check(caller)
-            with self._held:
-                try:
-                    raw = await _body_in_time(receive, limits.max_body_bytes)
-                    ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
-                    query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
-                    query = replace(with_headers(query, scope), trace=ending.trace)
-                    check_model(caller, query.model, edition.config)
-                except SymposiumError:  # what is wrong is a request, too
-                    ending.headers = await service.throttle.take(caller, ending.request_id, None)
-                    raise
-                ending.headers = await service.throttle.take(caller, ending.request_id, query)
-                await while_connected(receive, self._serve(edition, query, ticket, tracked, ending))
+            await self._taken(scope, receive, tracked, ending)
         except ClientGone:
             ending.cancelled()
         except SymposiumError as error:
@@ -118,11 +99,33 @@ class Completions:
             raise
         finally:
             finished = ending.finished(service.clock())
-            service.emit(finished, edition)
-            if finished.outcome == "cancelled":
-                log.info("cancelled by the client", extra=fields_of(finished))
-            elif finished.outcome == "failed":
-                log.warning("failed", extra=fields_of(finished))
+            service.emit(finished, ending.edition)
+            _log(finished)
+
+    async def _taken(self, scope: Scope, receive: Receive, send: Send, ending: Ending) -> None:
+        """Who asks, whether there is room, what is asked, and then the answer."""
+        service = self._service
+        edition = ending.edition = await service.admitted()  # kept to the end, whatever is in force by then
+        ending.trace = _trace(scope, ending.request_id, edition.config.tracing)
+        caller = await authenticate(header(scope, "authorization"), service.ring, edition.config)
+        ending.principal = caller.key
+        check_scope(caller, "ask")
+        self._held.check_open()
+        limits = edition.config.server.limits
+        ticket = admit(caller, self._held.count, limits.max_in_flight, ending.began)
+        service.throttle.check(caller)
+        with self._held:
+            try:
+                raw = await _body_in_time(receive, limits.max_body_bytes)
+                ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
+                query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
+                query = replace(with_headers(query, scope), trace=ending.trace)
+                check_model(caller, query.model, edition.config)
+            except SymposiumError:  # what is wrong is a request, too
+                ending.headers = await service.throttle.take(caller, ending.request_id, None)
+                raise
+            ending.headers = await service.throttle.take(caller, ending.request_id, query)
+            await while_connected(receive, self._serve(edition, query, ticket, send, ending))
 
     async def _serve(self, edition: Edition, query: Query, ticket: Ticket, send: Send, ending: Ending) -> None:
         ending.decision = await edition.pipeline.decide(query, ticket)
@@ -149,7 +152,7 @@ class Completions:
             ending.outcome = "failed"
             await _close(send, event(dict(error.body())))
 
-    async def _stream(  # noqa: PLR0913  # all that a stream is told by
+    async def _stream(
         self, edition: Edition, decision: Decision, purse: Purse, head: Head, send: Send, ending: Ending
     ) -> None:
         query, quiet_s = decision.query, edition.config.convening.keepalive_after_ms / 1000
@@ -199,6 +202,13 @@ class Completions:
         """Of the leg that was relayed."""
         if response.decision.query.progress:
             await _body(send, event(told(head, *progress(*response.ended[-1]))))
+
+
+def _log(finished: Finished) -> None:
+    if finished.outcome == "cancelled":
+        log.info("cancelled by the client", extra=fields_of(finished))
+    elif finished.outcome == "failed":
+        log.warning("failed", extra=fields_of(finished))
 
 
 def _trace(scope: Scope, request_id: str, settings: Tracing) -> Trace | None:

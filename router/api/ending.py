@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from router.edition import Edition
 from router.errors import SymposiumError
@@ -21,6 +22,7 @@ class Ending:
 
     request_id: str
     began: float
+    edition: Edition  # what is in force at first; once the request is taken, what it keeps to its end
     principal: str = ""
     outcome: Outcome = "answered"
     status: int = 200
