@@ -5,8 +5,8 @@ a savepoint, and committed together: a commit is what costs. One that raises und
 processes may have the same file open (write-ahead log); a transaction begins by taking the write lock, so what a
 function reads is what it writes upon.
 
-`synchronous` is NORMAL: killing any process loses nothing; a machine that loses power may lose the last moments, never
-a part of a transaction.
+The interpreter's lock is why an event loop stands still for the thread, for a moment and within bounds: SQLite lets go
+of it with every statement, and a thread that wants it back from a busy loop was seen to wait for seconds.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from router.database_file import begin, busy, connected, opened
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 MOST_TOGETHER = 256  # in one transaction
 MOST_WAITING = 4096  # then callers are refused: the file has not kept up for a second
-POLL_S = 0.0005  # between two looks whether another process has ended its transaction: that takes it less
-STATEMENTS = 256  # that are kept compiled
+PATIENCE_S = 0.002  # an event loop stands still for what usually takes a tenth of that
+AGAIN_S = 0.01  # after it was in vain
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +45,47 @@ class _Job:
         self.withdrawn = True
         if not self.future.done():
             self.future.set_exception(why)
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """What was asked for in one turn of an event loop. `awaited`: the loop stands still for it, and tells it itself."""
+
+    loop: asyncio.AbstractEventLoop
+    jobs: list[_Job] = field(default_factory=list)
+    done: bool = False
+    awaited: bool = False
+    _end: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._end.acquire()
+
+    def wait(self, limit_s: float) -> bool:
+        """The loop stands still; whether it was done by then."""
+        self.awaited = True
+        if not self.done:
+            self._end.acquire(timeout=limit_s)
+        self.awaited = False
+        return self.done  # looked at behind `awaited`, which `tell` looks at behind this
+
+    def tell(self) -> None:
+        """From the other thread: one wake-up, however many have an answer."""
+        self.done = True
+        self._end.release()
+        if not self.awaited:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self.loop.call_soon_threadsafe(self.answer)
+
+    def answer(self) -> None:
+        for job in self.jobs:
+            if job.future.done():  # cancelled, or its time is over
+                continue
+            if job.error is None:
+                job.future.set_result(job.result)
+            elif isinstance(job.error, StopIteration) or not isinstance(job.error, Exception):
+                job.future.set_exception(RuntimeError(repr(job.error)))  # no future takes it, or no event loop
+            else:
+                job.future.set_exception(job.error)
 
 
 class Database:
@@ -64,10 +105,14 @@ class Database:
         try:
             self._connection = opened(path, migrations, busy_s)
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{path}: {error}; restore a backup, or move it away") from error
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._door = threading.Lock()  # nobody comes in behind `close`
+            remedy = "another process keeps it" if busy(error) else "restore a backup, or move it away"
+            raise ValueError(f"{path}: {error}; {remedy}") from error
+        self._turns: dict[asyncio.AbstractEventLoop, _Turn] = {}  # that are not over yet
+        self._asked: SimpleQueue[_Turn | None] = SimpleQueue()
+        self._door = threading.Lock()  # of what follows: nobody comes in behind `close`
+        self._waiting = 0
         self._closed = False
+        self._stuck: _Turn | None = None
         self._thread = threading.Thread(target=self._run, name=f"sqlite {path.name}", daemon=True)
         self._thread.start()
 
@@ -79,12 +124,7 @@ class Database:
         """
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future())
-        with self._door:
-            if self._closed:
-                raise sqlite3.ProgrammingError(f"{self.path} is closed")
-            if self._jobs.qsize() >= MOST_WAITING:
-                raise sqlite3.OperationalError(f"{self.path}: {MOST_WAITING} are waiting already")
-            self._jobs.put(job)
+        self._ask(loop, job)
         if self._timeout_s is None:
             return await job.future  # type: ignore[no-any-return]
         late = sqlite3.OperationalError(f"{self.path}: not done within {self._timeout_s:g} s")
@@ -105,34 +145,77 @@ class Database:
         """After all that was asked for is done. Blocking."""
         with self._door:
             self._closed = True
-            self._jobs.put(None)
+            for turn in self._turns.values():
+                self._asked.put(turn)
+            self._asked.put(None)
         self._thread.join()
 
+    def _ask(self, loop: asyncio.AbstractEventLoop, job: _Job) -> None:
+        with self._door:
+            if self._closed:
+                raise sqlite3.ProgrammingError(f"{self.path} is closed")
+            if self._waiting >= MOST_WAITING:
+                raise sqlite3.OperationalError(f"{self.path}: {MOST_WAITING} are waiting already")
+            self._waiting += 1
+            turn = self._turns.get(loop)
+            if turn is None:
+                turn = self._turns[loop] = _Turn(loop)
+                loop.call_soon(self._end, turn)
+            turn.jobs.append(job)
+
+    def _end(self, turn: _Turn) -> None:
+        """The loop has done what it had to: now the thread, without competition."""
+        with self._door:
+            del self._turns[turn.loop]
+            if not self._closed:
+                self._asked.put(turn)
+        if self._stuck is None or self._stuck.done:
+            self._wait(turn)
+
+    def _wait(self, turn: _Turn) -> None:
+        """Once in a while, as long as it takes: a disk that is ill must not stop the loop, nor the loop the thread."""
+        if turn.wait(PATIENCE_S):
+            self._stuck = None
+            turn.answer()
+        else:
+            self._stuck = turn
+            turn.loop.call_later(AGAIN_S, self._wait, turn)
+
     def _read(self, work: Work[T]) -> T:
-        with closing(_connected(self.path, self._busy_s)) as connection:
+        with closing(connected(self.path, self._busy_s)) as connection:
             connection.execute("PRAGMA query_only = ON")
             return work(connection)
 
     def _run(self) -> None:
         with closing(self._connection) as connection:
-            connection.execute("PRAGMA busy_timeout = 0")  # `_begun` waits: SQLite would look only every 1 - 100 ms
+            connection.execute("PRAGMA busy_timeout = 0")  # `begin` waits: SQLite would look only every 1 - 100 ms
             going = True
             while going:
-                jobs = [self._jobs.get()]
-                with suppress(Empty):
-                    while len(jobs) < MOST_TOGETHER:
-                        jobs.append(self._jobs.get_nowait())
-                going = None not in jobs
-                wanted = [job for job in jobs if job is not None and not job.withdrawn]
-                if wanted:
-                    _do_together(connection, wanted, self._busy_s)
-                    _tell(wanted)
+                turn, turns, jobs = self._asked.get(), [], []
+                while turn is not None:
+                    turns.append(turn)
+                    jobs += turn.jobs
+                    if len(jobs) >= MOST_TOGETHER or self._asked.empty():
+                        break
+                    turn = self._asked.get()
+                self._do(turns, jobs, connection)
+                going = turn is not None
+
+    def _do(self, turns: list[_Turn], jobs: list[_Job], connection: sqlite3.Connection) -> None:
+        for some in range(0, len(jobs), MOST_TOGETHER):
+            wanted = [job for job in jobs[some : some + MOST_TOGETHER] if not job.withdrawn]
+            if wanted:
+                _do_together(connection, wanted, self._busy_s)
+        with self._door:
+            self._waiting -= len(jobs)
+        for turn in turns:
+            turn.tell()
 
 
 def _do_together(connection: sqlite3.Connection, jobs: list[_Job], busy_s: float) -> None:
     """Fills in what came of each. Whatever goes wrong is told to callers, and ends nothing here."""
     try:
-        _begin(connection, busy_s)
+        begin(connection, busy_s)
         for job in jobs:
             if job.withdrawn:  # while the lock was waited for
                 continue
@@ -149,104 +232,3 @@ def _do_together(connection: sqlite3.Connection, jobs: list[_Job], busy_s: float
             connection.execute("ROLLBACK")
         for job in jobs:
             job.error = job.error or error
-
-
-def _begin(connection: sqlite3.Connection, busy_s: float) -> None:
-    """Takes the write lock, waiting for others who have it."""
-    if connection.in_transaction:  # one that could be neither committed nor undone: the disk was ill
-        connection.execute("ROLLBACK")
-    ends = time.monotonic() + busy_s
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if not _busy(error) or time.monotonic() > ends:
-                raise
-            time.sleep(POLL_S)
-        else:
-            return
-
-
-def _busy(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # with whatever reason in the higher bits
-
-
-def _tell(jobs: list[_Job]) -> None:
-    """Wakes each event loop once, however many of its callers have an answer."""
-    loops: defaultdict[asyncio.AbstractEventLoop, list[_Job]] = defaultdict(list)
-    for job in jobs:
-        loops[job.future.get_loop()].append(job)
-    for loop, told in loops.items():
-        with suppress(RuntimeError):  # it is closed: nobody waits
-            loop.call_soon_threadsafe(_answer, told)
-
-
-def _answer(jobs: list[_Job]) -> None:
-    for job in jobs:
-        if job.future.done():  # cancelled, or its time is over
-            continue
-        if job.error is None:
-            job.future.set_result(job.result)
-        elif isinstance(job.error, StopIteration) or not isinstance(job.error, Exception):
-            job.future.set_exception(RuntimeError(repr(job.error)))  # no future takes it, or no event loop
-        else:
-            job.future.set_exception(job.error)
-
-
-def opened(path: Path, migrations: tuple[str, ...], busy_s: float) -> sqlite3.Connection:
-    """A connection to the file, brought up to date; of several processes that open it first, one makes it.
-
-    Raises:
-        ValueError: the file is of a later version.
-    """
-    connection = _connected(path, busy_s)
-    try:
-        _log_ahead(connection, busy_s)
-        migrate(connection, path, migrations)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _connected(path: Path, busy_s: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=busy_s, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
-    )
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
-
-
-def _log_ahead(connection: sqlite3.Connection, busy_s: float) -> None:
-    """Write-ahead log; while somebody else is just turning to it, SQLite says "locked" without waiting."""
-    ends = time.monotonic() + busy_s
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if not _busy(error) or time.monotonic() > ends:
-                raise
-            time.sleep(POLL_S)
-        else:
-            return
-
-
-def migrate(connection: sqlite3.Connection, path: Path, migrations: tuple[str, ...]) -> None:
-    """All that are missing, or none, in one transaction; of several processes the first one does it.
-
-    Raises:
-        ValueError: the file is of a later version.
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        (number,) = connection.execute("PRAGMA user_version").fetchone()
-        if number > len(migrations):
-            raise ValueError(f"{path}: made by a later version (schema {number}); update this one, or move it away")
-        for script in migrations[number:]:
-            for statement in filter(str.strip, script.split(";")):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(migrations)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise

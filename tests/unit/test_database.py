@@ -162,12 +162,12 @@ async def test_what_nobody_waits_for_any_more_is_not_done(path: Path) -> None:
 
 async def test_no_more_may_wait_than_can_be_done(opened: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes beyond the bound is refused at once."""
-    monkeypatch.setattr(database, "MOST_WAITING", 2)
+    monkeypatch.setattr(database, "MOST_WAITING", 3)
     held = Held(opened)
     await held.begun()
     asked = [asyncio.ensure_future(opened.run(lambda _: None)) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(sqlite3.OperationalError, match="2 are waiting already"):
+    with pytest.raises(sqlite3.OperationalError, match="3 are waiting already"):
         await opened.run(lambda _: None)
     held.let_go()
     await asyncio.gather(held.done, *asked)
@@ -184,6 +184,21 @@ async def test_another_process_is_waited_for_and_then_not_any_more(opened: Datab
         other.execute("COMMIT")
         await waits
     assert notes(path) == ["b"]
+
+
+async def test_an_event_loop_stands_still_for_a_moment_only(opened: Database) -> None:
+    """What takes longer is waited for beside everything else."""
+    held = Held(opened)
+    await held.begun()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    asked = asyncio.ensure_future(opened.run(lambda _: None))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not held.done.done()
+    assert not asked.done()
+    held.let_go()
+    await asyncio.gather(held.done, asked)
 
 
 async def test_a_reader_waits_for_nobody_and_writes_nothing(opened: Database, path: Path) -> None:
