@@ -63,6 +63,7 @@ ROWS = [
     *((SUM, name, SONG, 200) for name in ("slow1", "slow2", "slow3")),
     (SUM, "jslow", '{"sum": "' + SONG + '"}', 200),
     (SUM, "steady", "The answer is 13.", 6),
+    (SUM, "talker", SONG, 200),
 ]
 SLOW = Behaviour(tokens_per_s=5)
 BEHAVIOURS = {

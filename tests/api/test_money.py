@@ -1,0 +1,173 @@
+"""Money over HTTP: what a query may cost, what a tenant may, what is refused, and what the books say of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from router.ledger import Entry
+from router.ledger_sqlite import SqliteLedger
+from tests.api.world import SUM, World, ask, routing
+from tests.support import Recorded, eventually_equal, openai_client
+
+KEYS = {name: f"sk-{name}" for name in ("rich", "poor", "tiny", "daily")}
+SUM_NANOS = 4 * 1000 + 6 * 2000  # ant's answer: the recorded experts count a token for 4 bytes of a prompt
+HELD_NANOS = SUM_NANOS + 1000  # the router, which does not know that, one for 3
+
+
+def settings() -> dict[str, Any]:
+    keys = [{"name": n, "tenant": n, "sha256": hashlib.sha256(k.encode()).hexdigest()} for n, k in KEYS.items()]
+    return {
+        "server": {"api_keys": keys, "limits": {"max_tokens": 4096, "max_body_bytes": 65_536}},
+        "tenants": {
+            "rich": {"budget": {"ceiling": {"max_cost_usd": 0.5}}},
+            "poor": {"usd_per_month": 10 * HELD_NANOS / 1e9},
+            "tiny": {"usd_per_month": SUM_NANOS / 1e9 * 0.5},
+            "daily": {"usd_per_day": 1.0, "usd_per_month": 3 * HELD_NANOS / 1e9},
+        },
+    }
+
+
+@pytest.fixture
+def world(experts: Recorded, tmp_path: Path) -> Iterator[World]:
+    with routing(tmp_path, experts, **settings()) as running:
+        yield running
+
+
+def bearer(name: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {KEYS[name]}"}
+
+
+def entries(folder: Path) -> list[Entry]:
+    """The journal, read beside the running router."""
+
+    async def read() -> list[Entry]:
+        ledger = SqliteLedger(folder / "data")
+        try:
+            return [entry async for entry in ledger.journal(0, 1e11)]
+        finally:
+            await ledger.close()
+
+    return asyncio.run(read())
+
+
+def test_what_a_call_cost_is_in_the_response_the_journal_and_the_hosts_count(world: World, tmp_path: Path) -> None:
+    """To the nanodollar."""
+    answer = world.post(ask("solo", max_tokens=6), **bearer("rich"))
+    told = answer.json()["symposium"]
+    assert told["cost_usd"] == pytest.approx(SUM_NANOS / 1e9, rel=1e-5)
+    assert answer.headers["x-symposium-cost-usd"] == f"{SUM_NANOS / 1e9:.6g}"
+    booked = [("rich", "rich", "solo", SUM_NANOS)]
+    eventually_equal(lambda: [(e.tenant, e.key, e.policy, e.charged) for e in entries(tmp_path)], booked)
+    (entry,) = entries(tmp_path)
+    usage = answer.json()["usage"]
+    assert (entry.prompt_tokens, entry.output_tokens) == (usage["prompt_tokens"], usage["completion_tokens"])
+    assert (entry.overrun, entry.estimated) == (0, False)
+
+
+async def test_a_budget_that_pays_for_ten_serves_ten(world: World, tmp_path: Path) -> None:
+    """However many ask at once, and however often their clients come again; nothing is left held."""
+    async with httpx.AsyncClient(timeout=30) as http, openai.AsyncOpenAI(
+        base_url=f"{world.url}/v1", api_key=KEYS["poor"], max_retries=2, http_client=http
+    ) as client:  # fmt: skip
+
+        async def one() -> str:
+            try:
+                await client.chat.completions.create(
+                    model="solo", messages=[{"role": "user", "content": SUM}], max_tokens=6
+                )
+            except openai.RateLimitError as error:
+                return str(error.code)
+            return "served"
+
+        ended = Counter(await asyncio.gather(*(one() for _ in range(60))))
+    assert ended["served"] == 10
+    assert ended.keys() <= {"served", "insufficient_quota", "rate_limit_exceeded"}
+    await asyncio.to_thread(eventually_equal, lambda: sum(e.charged for e in entries(tmp_path)), 10 * SUM_NANOS)
+    assert world.metric("symposium_budget_held_usd", tenant="poor") == pytest.approx(0)
+
+
+def test_a_spent_budget_refuses_and_says_what_would_have_done(world: World) -> None:
+    """429 that no client repeats: the account, how it stands, and the cheapest plan."""
+    answer = world.post(ask("solo", max_tokens=6), **bearer("tiny"))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["code"]) == (429, "insufficient_quota", "insufficient_quota")
+    assert answer.headers["x-should-retry"] == "false"
+    assert (error["account"], error["settled_usd"]) == ("tenant/tiny", 0)
+    assert error["cheapest"]["experts"] == ["bee"] or error["cheapest"]["experts"] == ["ant"]
+    assert error["cheapest"]["cost_usd"] > error["limit_usd"]
+
+
+def test_the_tighter_of_several_periods_holds(world: World) -> None:
+    """A day's budget does not help where the month's is spent."""
+    codes = [world.post(ask("solo", max_tokens=6), **bearer("daily")).status_code for _ in range(5)]
+    assert codes == [200, 200, 200, 429, 429]
+
+
+def test_a_vote_that_is_too_dear_becomes_less(world: World) -> None:
+    """What is asked fits, and the step down is named everywhere."""
+    free = world.post(ask("auto", max_tokens=6), **bearer("rich")).json()["symposium"]
+    assert len(free["legs"]) == 3
+    one = 1.5 * SUM_NANOS / 1e9
+    body = ask("auto", max_tokens=6, symposium={"budget": {"max_cost_usd": one}, "explain": True})
+    answer = world.post(body, **bearer("rich"))
+    told = answer.json()["symposium"]
+    assert len(told["legs"]) == 1
+    assert told["degraded"] == answer.headers["x-symposium-degraded"] == told["plan"]["degraded"] == "one_expert"
+    assert told["cost_usd"] <= one
+    assert told["budget"]["max_cost_usd"] == pytest.approx(one, rel=1e-5)
+    assert told["budget"]["from"]["nanos"] == "query"
+    assert world.metric("symposium_degraded_total", policy="auto", rung="one_expert") == 1
+
+
+def test_a_budget_below_any_answer_is_refused_before_anything_is_asked(world: World) -> None:
+    """With the cheapest plan; nothing reaches an expert."""
+    before = world.legs("started")
+    answer = world.post(ask("auto", max_tokens=6), **bearer("rich"), **{"x-symposium-max-cost-usd": "1e-9"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (429, "insufficient_quota")
+    assert answer.headers["x-should-retry"] == "false"
+    assert error["cheapest"]["cost_usd"] > 1e-9
+    assert world.legs("started") == before
+
+
+def test_above_a_ceiling_is_a_mistake_that_names_whose(world: World) -> None:
+    """The field, the level and its bound."""
+    answer = world.post(ask(symposium={"budget": {"max_cost_usd": 0.6}}), **bearer("rich"))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "symposium.budget.max_cost_usd")
+    assert "tenant" in error["message"]
+    assert "0.5" in error["message"]
+
+
+def test_absent_max_tokens_is_clamped_to_what_the_budget_allows(world: World) -> None:
+    """The answer is cut there, and its cost stays within the budget, by the hosts' own count."""
+    most = (5 * 1000 + 50 * 2000) / 1e9
+    for field, value in (("max_cost_usd", most), ("max_tokens", 50)):
+        answer = world.post(ask("talker", symposium={"budget": {field: value}, "explain": True}), **bearer("rich"))
+        told = answer.json()["symposium"]
+        assert (answer.json()["usage"]["completion_tokens"], told["plan"]["max_tokens"]) == (50, {"talker": 50})
+        assert answer.json()["choices"][0]["finish_reason"] == "length"
+        assert told["cost_usd"] <= most
+
+
+def test_the_books_balance_when_clients_leave(world: World, tmp_path: Path) -> None:
+    """Legs that are aborted are settled too; nothing stays held, and no tenant pays more than its budget."""
+    with openai_client(world.url, KEYS["rich"]) as client:
+        for _ in range(5):
+            stream = client.chat.completions.create(
+                model="slow1", messages=[{"role": "user", "content": SUM}], stream=True, max_tokens=50
+            )
+            next(iter(stream))
+            stream.close()
+    eventually_equal(lambda: len(entries(tmp_path)), 5)
+    assert all(e.estimated and e.charged > 0 for e in entries(tmp_path))  # an expert elsewhere does not count for us
+    eventually_equal(lambda: round(world.metric("symposium_budget_held_usd", tenant="rich"), 12), 0)
