@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from experts.assembly import Assembly
 from experts.client import Endpoint
-from experts.errors import ExpertError, ExpertTimeout
+from experts.errors import ExpertError, ExpertRefused, ExpertTimeout, ExpertUnreachable
 from router.budget import Fit, Stopped
 from router.caller import NOBODY, Caller
 from router.lanes import Turn
@@ -115,6 +115,7 @@ class Leg:
     cut: bool = False  # aborted by us, not by the client's leaving
     cap: int | None = None  # output tokens of each sample that it is sent with, where it is not the client's own
     turn: Turn | None = None  # once it was sent
+    unused: bool = False  # it generated nothing
     stopped: Stopped | None = None  # why its answer ends before its end
     open_choices: dict[int, None] = field(default_factory=dict)  # begun, and not finished
     source: AsyncGenerator[JsonObject, None] | None = None
@@ -125,9 +126,17 @@ class Leg:
         return self.endpoint.expert
 
     def used(self) -> Usage:
-        """Tokens as far as known here: reported, or roughly estimated."""
+        """Tokens as far as known here: reported, or an estimate.
+
+        Of an expert elsewhere that was cut off nobody knows what it has generated, and will bill: all that was held for
+        it. What our own hosts have generated they say when it is settled; until then, what has come of it.
+        """
         if self.usage is not None:
             return self.usage
+        if self.unused or self.turn is None:
+            return Usage()
+        if not self.endpoint.hosted and (reserved := self.call.funds.reserved(self.leg_id)) is not None:
+            return reserved
         prompt = self.call.body.get("messages", self.call.body.get("prompt"))
         return Usage(len(str(prompt)) // CHARS_PER_TOKEN, self.chunks, exact=False)
 
@@ -177,9 +186,12 @@ class Leg:
         return {"choices": [{"index": index, **said, **end} for index in sorted(self.open_choices)]}
 
     def failure(self, error: ExpertError) -> Failure:
-        """An expert that was cut off for its slowness has worked: its tokens are estimated until they are settled."""
-        usage = self.used() if isinstance(error, ExpertTimeout) else self.usage or Usage()
-        return Failure(self.expert, self.leg_id, error, usage, self.seconds)
+        return Failure(self.expert, self.leg_id, error, self.used(), self.seconds)
+
+    def failed(self, error: ExpertError) -> None:
+        """Whether the expert has worked for nothing, or not at all: it refused, or was never reached."""
+        reached = not (isinstance(error, ExpertTimeout) and error.phase == "connection")
+        self.unused = self.chunks == 0 and (isinstance(error, ExpertRefused | ExpertUnreachable) or not reached)
 
     def dropped(self) -> Cut:
         return Cut(self.expert, self.leg_id, replace(self.used(), exact=False), self.seconds)

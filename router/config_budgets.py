@@ -96,8 +96,8 @@ class LedgerSettings(Spec):
     nodes.
     `on_failure`: while the ledger cannot be reached, requests are refused (`closed`) or served without account, visibly
     (`open`). `timeout_s`: after so long it counts as not reached. `lease_s`: a router replica that was not heard of for
-    so long is dead: what it held is settled by what experts counted, and released. `slice_tokens`: so much of an
-    answer's worst case is held at once where money is bounded; more is held as it is generated. `keep_days`: of the
+    so long is dead: what it held is settled by what experts counted, and released. `slice_tokens`: where the
+    worst case of an answer is long, more is held by so much at most while it is generated. `keep_days`: of the
     journal.
     """
 

@@ -183,6 +183,7 @@ class Legs:
             outcome = "answered" if leg.stopped is None else "stopped"
         except ExpertError as error:
             outcome, failed = error.reason, error.replaceable and leg.turn is not None
+            leg.failed(error)
             raise
         finally:
             if outcome == "cancelled" and leg.cut:

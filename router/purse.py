@@ -2,8 +2,8 @@
 
 Async shell over `bank`; what calls may cost is computed here, by plain arithmetic. A call begins only when money is
 held for it: for those of the plan's first wave and for its aggregator all at once (`begin`), for any other one when it
-comes to it. Where an account is bounded, a slice of the worst case is held and more as the answer grows, so that a long
-`max_tokens` locks nobody out. Must not know who is asked, or why.
+comes to it. Of a long answer what is likely is held at first, and more as it grows, so that its worst case locks nobody
+out. Must not know who is asked, or why.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from router.ledger import Charge, Hold, Payer, Short
 from router.outlook import Outlook
 from router.records import Usage
 
-LOW_WATER = 0.5  # of a slice: with less than that left, the next one is asked for
+LOW_WATER = 0.5  # of the next slice: with less than that left, it is asked for
+LEAST_SLICE = 64  # tokens
 Price = Callable[[str, int, int], int]  # expert, prompt and output tokens -> nanodollars
 
 
@@ -81,6 +82,9 @@ class Funds(Protocol):
     def goes_on(self, leg_id: str, tokens: int) -> bool:
         """So many output tokens have come; whether there is money for more."""
 
+    def reserved(self, leg_id: str) -> Usage | None:
+        """What is held for it, as tokens: the estimate where nobody counts."""
+
     def ended(self, leg_id: str, usage: Usage | None) -> None:
         """What it has used; None: it was never sent."""
 
@@ -93,6 +97,9 @@ class Free:
 
     def goes_on(self, leg_id: str, tokens: int) -> bool:
         return True
+
+    def reserved(self, leg_id: str) -> Usage | None:
+        return None
 
     def ended(self, leg_id: str, usage: Usage | None) -> None:
         pass
@@ -156,12 +163,16 @@ class Purse:
 
     def goes_on(self, leg_id: str, tokens: int) -> bool:
         grant = self._grants.get(leg_id)
-        if grant is None or not self._payer.meters:
+        if grant is None:
             return True
-        more = grant.covered < grant.bound * self._terms.samples and not grant.dry and grant.growing is None
-        if more and grant.covered - tokens < LOW_WATER * self._terms.slice_tokens:
+        more = self._next_slice(grant)
+        if more and not grant.dry and grant.growing is None and grant.covered - tokens < LOW_WATER * more:
             grant.growing = asyncio.create_task(self._grow(leg_id, grant))
         return tokens < grant.covered or not grant.dry
+
+    def reserved(self, leg_id: str) -> Usage | None:
+        grant = self._grants.get(leg_id)
+        return Usage(grant.outlook.prompt_tokens, grant.covered, exact=False) if grant is not None else None
 
     def ended(self, leg_id: str, usage: Usage | None) -> None:
         grant = self._grants.pop(leg_id, None)
@@ -188,8 +199,8 @@ class Purse:
         outlook = (terms.writers if writes else terms.outlooks)[expert]
         own = min(outlook.room, terms.max_tokens or outlook.room)
         bound = min(own, self._affordable(outlook) if writes or expert not in terms.caps else terms.caps[expert])
-        likely = max(outlook.tokens, terms.slice_tokens // terms.samples)
-        first = likely if self._payer.meters and bound > 2 * likely else bound
+        likely = max(outlook.tokens, LEAST_SLICE)
+        first = likely if bound > 2 * likely else bound
         return Grant(
             outlook, bound if bound < own else None, bound, first * terms.samples, outlook.nanos(max(first, 0))
         )
@@ -209,9 +220,13 @@ class Purse:
         hosted, prompt = grant.expert in self._terms.hosted, grant.outlook.prompt_tokens
         return Hold(leg_id, grant.expert, grant.held, hosted, prompt, grant.covered)
 
+    def _next_slice(self, grant: Grant) -> int:
+        """As much as is held already: what was expected was too little."""
+        return min(self._terms.slice_tokens, grant.covered, grant.bound * self._terms.samples - grant.covered)
+
     async def _grow(self, leg_id: str, grant: Grant) -> None:
         terms = self._terms
-        more = min(terms.slice_tokens, grant.bound * terms.samples - grant.covered)
+        more = self._next_slice(grant)
         amount = -int(-(grant.outlook.token_nanos / terms.samples * more) // 1)
         hold = replace(self._hold(leg_id, grant), amount=amount, output_tokens=more)
         try:

@@ -50,30 +50,30 @@ async def test_a_call_is_settled_by_what_it_used(tmp_path: Path) -> None:
 
 
 async def test_a_long_answer_is_paid_for_in_slices(tmp_path: Path) -> None:
-    """Its worst case locks nobody out: a slice is held first, the next one while the answer comes."""
-    async with money(tmp_path, slice_tokens=100) as world:
+    """Its worst case locks nobody out: what is likely is held first, as much again while the answer comes."""
+    async with money(tmp_path) as world:
         bank = world.bank()
         await bank.start()
-        likely = {"ada": outlook("ada", tokens=10)}
-        purse = world.purse(bank, 10_000, outlooks=likely, slice_tokens=100)
+        purse = world.purse(bank, 10_000, outlooks={"ada": outlook("ada", tokens=100)}, slice_tokens=150)
         await purse.begin([("r-0", "ada")])
         assert (await world.standing()).held == PROMPT + 100 * OUT
         await purse.open("r-0", "ada")
-        assert purse.goes_on("r-0", 10)
+        assert purse.goes_on("r-0", 50)
         assert (await world.standing()).held == PROMPT + 100 * OUT
-        assert purse.goes_on("r-0", 60)
-        await becomes_true(lambda: purse._grants["r-0"].covered == 200)
-        assert (await world.standing()).held == PROMPT + 200 * OUT
+        for tokens, covered in ((51, 200), (130, 350)):  # never more than a slice
+            assert purse.goes_on("r-0", tokens)
+            await becomes_true(lambda covered=covered: purse._grants["r-0"].covered == covered)  # type: ignore[misc]
+            assert (await world.standing()).held == PROMPT + covered * OUT
         purse.ended("r-0", Usage(10, 60))
         await bank.stop(5)
 
 
 async def test_where_no_more_is_to_be_had_it_ends_with_what_is_paid(tmp_path: Path) -> None:
     """Up to the last token that is covered, and no further."""
-    async with money(tmp_path, slice_tokens=100) as world:
+    async with money(tmp_path) as world:
         bank = world.bank()
         await bank.start()
-        likely = {"ada": outlook("ada", tokens=10)}
+        likely = {"ada": outlook("ada", tokens=100)}
         purse = world.purse(bank, PROMPT + 120 * OUT, outlooks=likely, slice_tokens=100)
         await purse.begin([("r-0", "ada")])
         await purse.open("r-0", "ada")
@@ -84,6 +84,20 @@ async def test_where_no_more_is_to_be_had_it_ends_with_what_is_paid(tmp_path: Pa
         purse.ended("r-0", Usage(10, 100))
         await bank.stop(5)
         assert (await world.standing()).settled == PROMPT + 100 * OUT
+
+
+async def test_what_nobody_counted_costs_what_was_held(tmp_path: Path) -> None:
+    """An expert elsewhere that was cut off may bill all of it."""
+    async with money(tmp_path) as world:
+        bank = world.bank()
+        await bank.start()
+        purse = world.purse(bank, 10_000, max_tokens=50)
+        await purse.begin([("r-0", "ada")])
+        assert purse.reserved("r-0") == Usage(10, 50, exact=False)
+        purse.ended("r-0", purse.reserved("r-0"))
+        await bank.stop(5)
+        (entry,) = [e async for e in world.ledger.journal(0, 2e9)]
+        assert (entry.charged, entry.held, entry.estimated) == (PROMPT + 50 * OUT, PROMPT + 50 * OUT, True)
 
 
 async def test_calls_that_were_not_planned_keep_to_the_querys_own_budget(tmp_path: Path) -> None:
