@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +109,7 @@ async def _open(data: Path, hosted_url: str, run: str) -> AsyncIterator[Service]
     """The router on what is in force now: a replica that starts later begins with what the others serve."""
     from router.follow import config_of, following
     from router.metrics_listener import serve_metrics
-    from router.service import at, open_service
+    from router.opening import at, open_service
     from router.store import Store
 
     _log_with_serve()
@@ -156,6 +156,9 @@ async def _open_admin(data: Path, hosted_url: str, run: str, engines: tuple[str,
     import httpx
 
     from router.admin.service import open_admin
+    from router.follow import config_of
+    from router.ledger_open import open_ledger
+    from router.registry_open import open_registry
     from router.store import Store
 
     _log_with_serve()
@@ -168,8 +171,16 @@ async def _open_admin(data: Path, hosted_url: str, run: str, engines: tuple[str,
                 return None
             return (found.text, found.headers["content-type"]) if found.status_code == 200 else None
 
-        async with open_admin(Store(data), run, time.time, fetch, engines) as side:
-            yield side
+        store = Store(data)
+        now = store.in_force(run)
+        kept = config_of(store.version(now.active if now else 0)).ledger, data
+        async with AsyncExitStack() as stack:
+            ledger, registry = open_ledger(*kept), open_registry(*kept)
+            stack.push_async_callback(ledger.close)
+            stack.push_async_callback(registry.close)
+            yield await stack.enter_async_context(
+                open_admin(store, run, time.time, fetch, engines, registry=registry, ledger=ledger)
+            )
 
 
 def _log_with_serve() -> None:

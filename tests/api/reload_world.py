@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from router.admin.service import Admin, open_admin
 from router.api.app import build_app
 from router.follow import config_of, following
 from router.knowledge import Knowledge
+from router.ledger_open import open_ledger
 from router.metrics_listener import serve_metrics
-from router.service import Service, at, open_service
+from router.opening import at, open_service
+from router.registry_open import open_registry
+from router.service import Service
 from router.snapshot import Snapshot
 from router.store import Store
 from tests.api.world import KeywordEmbedder, World, config
@@ -97,8 +100,14 @@ def fleet(folder: Path, experts: Recorded, replicas: int = 2, **changed: Any) ->
 
         @asynccontextmanager
         async def admin_side() -> AsyncIterator[Admin]:
-            async with open_admin(store, RUN, time.time, fetch, ("old", "dead")) as side:
-                yield side
+            async with AsyncExitStack() as opened:
+                kept = first.ledger, folder / "data"
+                ledger, registry = open_ledger(*kept), open_registry(*kept)
+                opened.push_async_callback(ledger.close)
+                opened.push_async_callback(registry.close)
+                yield await opened.enter_async_context(
+                    open_admin(store, RUN, time.time, fetch, ("old", "dead"), registry=registry, ledger=ledger)
+                )
 
         side = build_admin(admin_side, TOKEN)
 

@@ -11,7 +11,7 @@ import pytest
 
 from router.api.app import build_app
 from router.api.held import Held
-from router.service import at, open_service
+from router.opening import at, open_service
 from tests.api.world import KeywordEmbedder, ask, config
 from tests.support import CHAT, Recorded, bound, eventually, http_client, on_a_port, raw_post
 

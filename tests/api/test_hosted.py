@@ -16,7 +16,7 @@ from experts.recorded import build_app as build_recorded
 from experts.recorded_book import AnswerBook, Behaviour
 from router.api.app import build_app
 from router.config import Config
-from router.service import at, open_service
+from router.opening import at, open_service
 from tests.api.world import SUM, KeywordEmbedder, ask, fitted
 from tests.support import CHAT, eventually, http_client, on_a_port, raw_post
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from router.api.app import build_app
-from router.service import at, open_service
+from router.opening import at, open_service
 from tests.api.world import NAMER, KeywordEmbedder, World, ask, config
 from tests.support import Recorded, Reply, Stranger, bound, eventually, http_client, on_a_port, raw_post
 

@@ -17,7 +17,7 @@ import pytest
 from router.api.app import build_app
 from router.config import Config
 from router.config_file import load
-from router.service import at, open_service
+from router.opening import at, open_service
 from tests.support import eventually, http_client, on_a_port, openai_client
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

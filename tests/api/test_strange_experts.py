@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from router.api.app import build_app
-from router.service import at, open_service
+from router.opening import at, open_service
 from tests.api.world import KeywordEmbedder, ask, config
 from tests.support import CHAT, Reply, Stranger, eventually, http_client, on_a_port, streamed
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from router.api.app import build_app
-from router.service import at, open_service
+from router.opening import at, open_service
 from tests.api.world import POLICIES, KeywordEmbedder, ask, config
 from tests.support import CHAT, Stranger, eventually, http_client, on_a_port, openai_client, sse_events, streamed
 

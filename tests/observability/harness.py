@@ -20,9 +20,12 @@ import pytest
 import yaml
 
 from router.api.app import build_app
+from router.caller import Account, Caller
 from router.latency import MIN_CALLS
-from router.service import Service, at, open_service
+from router.ledger import Charge, Hold, Payer
 from router.metrics_listener import serve_metrics
+from router.opening import at, open_service
+from router.service import Service
 from tests.api.world import KeywordEmbedder, World, config
 from tests.support import PATIENCE_S, Recorded, bound, eventually, http_client, on_a_port
 
@@ -129,6 +132,18 @@ class Observed:
                 self.service._health.ended(expert, "answered", 0.001, 0.001, failed=False)
 
         asyncio.run_coroutine_threadsafe(told(), self.loop).result(PATIENCE_S)
+
+    def paid(self, tenant: str, limit: int, *, held: int, used: int) -> None:
+        """A call of the tenant's has used something else than was held for it, of a month's limit; nanodollars."""
+
+        async def booked() -> None:
+            bank, leg_id = self.service.bank, f"of_{tenant}-0"
+            meters = Caller(accounts=(Account(f"tenant/{tenant}", per_month=limit),)).meters(bank.now())
+            payer = Payer(leg_id.partition("-")[0], tenant, "key", "auto", bank.owner, meters)
+            assert await bank.hold(payer, [Hold(leg_id, "ant", held)]) is None
+            bank.settle(leg_id, tenant, "ant", held, Charge(leg_id, used, 1, 1))
+
+        asyncio.run_coroutine_threadsafe(booked(), self.loop).result(PATIENCE_S)
 
     def scrape(self, accept: str = "text/plain") -> str:
         """What a scrape gets."""

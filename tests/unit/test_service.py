@@ -13,7 +13,7 @@ from experts.guard import TOKEN_HEADER
 from router.config_file import load
 from router.edition import Edition
 from router.events import Event, Unserved
-from router.service import at, open_service
+from router.opening import at, open_service
 from tests.api.world import KeywordEmbedder, config
 from tests.unit.make import HOSTED, yaml_file
 
