@@ -93,11 +93,10 @@ class LedgerSettings(Spec):
     """Where money is kept. `ledger: redis://…` alone is short for its `url`.
 
     `url`: `sqlite` is a file in the data folder, for replicas that share it; `redis://host:6379/0` serves several
-    nodes.
-    `on_failure`: while the ledger cannot be reached, requests are refused (`closed`) or served without account, visibly
-    (`open`). `timeout_s`: after so long it counts as not reached. `lease_s`: a router replica that was not heard of for
-    so long is dead: what it held is settled by what experts counted, and released. `slice_tokens`: where the
-    worst case of an answer is long, more is held by so much at most while it is generated. `keep_days`: of the
+    nodes. `on_failure`: while the ledger cannot be reached, requests are refused (`closed`) or served without account,
+    visibly (`open`). `timeout_s`: after so long it counts as not reached. `lease_s`: a router replica that was not
+    heard of for so long is dead: what it held is settled by what experts counted, and released. `slice_tokens`: where
+    the worst case of an answer is long, more is held by so much at most while it is generated. `keep_days`: of the
     journal.
     """
 
