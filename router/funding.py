@@ -125,10 +125,12 @@ class Funding:
         return replace(decision, plan=found, budget=budget)
 
     def _less(self, decision: Decision, short: Short) -> Decision:
-        """What can be had with the money that is left."""
+        """What can be had with the money that is left. What others only hold may be free again in a moment: no reason to
+        give less.
+        """
         room = (short.meter.limit or 0) - short.settled - short.held
         mine = decision.budget.nanos
-        if room <= 0 or (mine is not None and mine <= room):
+        if short.passing or room <= 0 or (mine is not None and mine <= room):
             raise self._spent(short, decision.policy, decision.ticket)
         budget = replace(decision.budget, nanos=room)
         found = self._affordable(decision, budget)
@@ -167,7 +169,7 @@ class Funding:
             "held_usd": held,
             "needed_usd": usd(short.asked),
         }
-        if short.passing and held:
+        if short.passing:
             passing = RateLimited(
                 f"Other requests of '{meter.account}' hold what is left of its budget for {meter.period}.",
                 code="rate_limit_exceeded",

@@ -4,11 +4,13 @@ POST   /v1/keys               a key as the configuration would describe it, with
 GET    /v1/keys               all of them, without secrets
 DELETE /v1/keys/{id}          revokes it
 POST   /v1/keys/{id}/rotate   {"overlap_s": 86400}: another secret; the old one is good until then
+GET    /v1/tenants            how those with a budget stand in the running day and month
 GET    /v1/usage              ?tenant=&from=&until=&by=&format=: sums over the ledger's journal
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +25,9 @@ from router.api.http import read_body
 from router.api.schema_shared import json_object
 from router.api.usage import answer
 from router.errors import BadRequest
+from router.follow import config_of
+from router.money import usd
+from router.standings import meters
 from router.usage import wanted
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -36,6 +41,7 @@ def tenant_routes(guarded: Callable[[Handler], Handler]) -> list[Route]:
         Route("/v1/keys", guarded(_list), methods=["GET"]),
         Route("/v1/keys/{id}", guarded(_revoke), methods=["DELETE"]),
         Route("/v1/keys/{id}/rotate", guarded(_rotate), methods=["POST"]),
+        Route("/v1/tenants", guarded(_tenants), methods=["GET"]),
         Route("/v1/usage", guarded(_usage), methods=["GET"]),
     ]
 
@@ -64,6 +70,24 @@ async def _rotate(request: Request) -> Response:
         )
     key, secret = await _keys(request).rotate(request.path_params["id"], overlap_s)
     return JSONResponse(key.json() | {"secret": secret})
+
+
+async def _tenants(request: Request) -> Response:
+    admin: Admin = request.app.state.admin
+    wanted_meters = meters(config_of(admin.changes.in_force()), time.time())
+    found = await admin.ledger.standing(list(wanted_meters.values()))
+    told = [
+        {
+            "tenant": tenant,
+            "of": of,
+            "period": standing.meter.period,
+            "limit_usd": usd(standing.meter.limit or 0),
+            "settled_usd": usd(standing.settled),
+            "held_usd": usd(standing.held),
+        }
+        for (tenant, of), standing in zip(wanted_meters, found, strict=True)
+    ]
+    return JSONResponse({"object": "list", "data": told})
 
 
 async def _usage(request: Request) -> Response:
