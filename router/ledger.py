@@ -60,7 +60,10 @@ class Payer:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a leg has used: `amount` is what its tokens cost. `estimated`: nobody counted them exactly."""
+    """What a leg has used: `amount` is what its tokens cost. `estimated`: nobody counted them exactly.
+
+    Numbers are taken as servers say them; what is beyond reason is booked as the most that there may be.
+    """
 
     leg_id: str
     amount: int
@@ -127,7 +130,9 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """`levels` in the order asked for. `retry_after_s`: None where it was taken, else when it could be."""
+    """`levels` in the order asked for. `retry_after_s`: None where it was taken, else when it could be: infinity where
+    a bucket does not hold so much.
+    """
 
     levels: tuple[Level, ...]
     retry_after_s: float | None = None
@@ -172,20 +177,22 @@ class Ledger(Protocol):
         """
 
     async def renew(self, payer: Payer, hold: Hold, now: float) -> Short | None:
-        """The leg's hold grows by `hold.amount`; a leg that has none gets one. A settled leg gets nothing: None."""
+        """The leg's hold grows by `hold.amount` and its output tokens, on the meters and within the limits that it was
+        made with; a leg that has none gets one. A settled leg gets nothing: None. Asked for twice, it grows twice.
+        """
 
     async def settle(self, charges: Sequence[Charge], now: float) -> tuple[Settled, ...]:
         """Books each charge whose leg has a hold, and its journal entry; a leg without one was settled: left out."""
 
     async def void(self, leg_ids: Sequence[str], now: float) -> None:
-        """Frees holds of legs that were never sent; no journal entry."""
+        """Frees holds of legs that were never sent; no journal entry. Such a leg may be held again."""
 
     async def standing(self, meters: Sequence[Meter]) -> tuple[Standing, ...]:
         """In the order asked for; zeros where nothing was ever held."""
 
     async def take(self, rates: Sequence[Rate], units: Sequence[int], now: float, *, force: bool = False) -> Taken:
         """Takes so many units of each bucket, or nothing of any. `force`: in any case, also below zero; units may be
-        negative then: what was taken too much is given back.
+        negative then: what was taken too much is given back. No bucket is named twice.
         """
 
     async def beat(self, owner: str, now: float, until: float) -> None:
@@ -201,7 +208,9 @@ class Ledger(Protocol):
         """Entries with since <= at < until and a number above `after`, in the order of their numbers."""
 
     async def prune(self, before: float) -> int:
-        """Journal entries, and meters of periods, that ended before; how many entries went."""
+        """Forgets journal entries, and meters of periods, that ended before, some hundreds at once; how many entries
+        went. To be asked again until none does.
+        """
 
     async def close(self) -> None:
         """What was asked for before is done first."""

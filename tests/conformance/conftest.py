@@ -1,18 +1,23 @@
 """One contract, many kinds of experts: every test that asks for `kind` runs over all of them.
 
-`served`, a whole symposium of configs/quickstart.yaml, comes from the conftest above.
+`served`, a whole symposium of configs/quickstart.yaml, comes from the conftest above. `ledgers`: one contract, two
+stores.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from experts.client import Endpoint, ExpertClient, open_session
 from loadtest.server import Served
 from tests.conformance.kinds import BEHAVIOURS, LEG_IDS, ROWS, Kind, hosted_kind, recorded_kind
+from tests.conformance.ledgers import Ledgers, ledgers_at
+from tests.redis_server import needs_redis, redis_server
 from tests.support import recorded
 
 API_KEY = "sk-conformance"
@@ -81,3 +86,23 @@ def new_leg() -> Callable[[], str]:
     """Ids of legs, each one only once."""
     numbers = count(1)
     return lambda: f"{LEG_IDS}{next(numbers)}"
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="sym-") as folder, redis_server(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=needs_redis)])
+def ledger_url(request: pytest.FixtureRequest) -> str | None:
+    """Of both stores: the URL of a Redis, or None for the one that is a file."""
+    url: str | None = request.getfixturevalue("redis_url") if request.param == "redis" else None
+    return url
+
+
+@pytest.fixture
+async def ledgers(ledger_url: str | None, tmp_path: Path) -> AsyncIterator[Ledgers]:
+    """Each store, empty."""
+    async with ledgers_at(tmp_path, ledger_url) as found:
+        yield found
