@@ -81,17 +81,18 @@ def _served(menu: Menu, offer: Offer) -> Plan:
     )
     made = replace(wish, waves=waves, spares=_spares(menu, offer, legs), fit=fit)
     if offer.aggregator == "single":
-        return Plan(waves, "single", made.spares, wish.reason, fit=fit)
-    if offer.aggregator != wish.aggregator:
-        made = replace(made, aggregator=offer.aggregator, synthesizers=(), agreed_at=None)
-    if (sure_at := menu.budget.min_confidence) is None:
-        return made
-    agreed_at = None if offer.writer is None else _least(made.agreed_at, sure_at)
-    return replace(made, decided_at=_least(made.decided_at, sure_at), agreed_at=agreed_at)
+        return made if wish.aggregator == "single" else Plan(waves, "single", made.spares, wish.reason, fit=fit)
+    agreed_at = wish.agreed_at if offer.writer else None
+    made = replace(made, aggregator=offer.aggregator, synthesizers=offer.writers, agreed_at=agreed_at)
+    enough = menu.budget.min_confidence
+    return made if enough is None else _sooner(made, enough)
 
 
-def _least(bound: float | None, other: float) -> float:
-    return other if bound is None else min(bound, other)
+def _sooner(plan: Plan, enough: float) -> Plan:
+    """No expert more is heard, and no aggregator asked, once the vote is sure enough."""
+    decided_at = enough if plan.decided_at is None else min(plan.decided_at, enough)
+    agreed_at = enough if plan.agreed_at is None else min(plan.agreed_at, enough)
+    return replace(plan, decided_at=decided_at, agreed_at=agreed_at if plan.synthesizers else None)
 
 
 def _waves(

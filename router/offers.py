@@ -6,7 +6,7 @@ Pure. Must not know how the chosen one is carried out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import get_args
@@ -27,8 +27,8 @@ RUNGS: tuple[Rung, ...] = get_args(Rung)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One plan that fits. `gap`: how much more another one may be worth. `cap`: output tokens of an answer that is cut
-    short.
+    """One plan that fits. `gap`: how much more another one may be worth. `writer`: the call of who writes one answer of
+    all; `writers`: who can, that one first. `cap`: output tokens of an answer that is cut short.
     """
 
     experts: tuple[str, ...]
@@ -38,6 +38,7 @@ class Offer:
     usd_nanos: int
     gap: float = 0.0
     writer: Prospect | None = None
+    writers: tuple[str, ...] = ()
     cap: int | None = None
 
     def order(self, enough: float | None) -> tuple[float, ...]:
@@ -61,13 +62,13 @@ class Menu:
     def prospects(self) -> Mapping[str, Prospect]:
         """Of everybody who may be asked, in the order of the plan."""
         able = {c.expert: c.p_correct for c in self.candidates if c.excluded is None}
-        found = {}
+        wished, bounded, found = set(self.wish.experts), self.budget.bounded, {}
         for name in dict.fromkeys((*self.wish.experts, *self.wish.spares, *able)):
-            outlook = self.outlooks.get(name, None if self.budget.bounded else Outlook(name))
+            outlook = self.outlooks.get(name, None if bounded else Outlook(name))
             if outlook is not None:
                 p = able.get(name, 0.0)
                 trust = self.wish.p_correct.get(name, p)
-                found[name] = prospect(outlook, p, trust, self.limits, wished=name in self.wish.experts)
+                found[name] = prospect(outlook, p, trust, self.limits, wished=name in wished)
         return found
 
     @cached_property
@@ -85,7 +86,8 @@ class Menu:
         if own is not None and own.worth == self.quality and (enough is None or own.worth < enough):
             return own
         panel, ceiling = self._panel()
-        offers = [offer for offer in (own, self._voted(), panel, *self._singles()) if offer is not None]
+        every = own, self._voted(), panel, self._single(self.prospects)
+        offers = [offer for offer in every if offer is not None]
         if not offers:
             return None
         found = max(offers, key=lambda offer: offer.order(enough))
@@ -93,7 +95,7 @@ class Menu:
         return replace(found, gap=max(0.0, most - found.worth))
 
     def shortened(self) -> Offer | None:
-        """One answer that is cut short, as long as it can be, of the expert with the best chance that it suffices."""
+        """One answer that is cut short: the likeliest to be there, then the one that loses least."""
         if not self.may_be_cut:
             return None
         found = max(self._cuts(), default=None)
@@ -114,13 +116,23 @@ class Menu:
         """The policy's plan."""
         experts = self.wish.experts
         if len(experts) == 1:
-            return next((one for one in self._singles() if one.experts == experts), None)
+            return self._single(experts)
         if self.wish.aggregator != "synthesize":
             return self._convened(experts, self.wish.aggregator, "none")
-        writers = (self.writers.get(name, self.outlooks.get(name)) for name in self.wish.synthesizers)
-        read = [prospect(outlook, 0.0, 0.0, self.limits, wished=True) for outlook in writers if outlook is not None]
-        offers = (self._convened(experts, "synthesize", "none", writer) for writer in read)
-        return next((offer for offer in offers if offer is not None), None)
+        written = [(name, self._written(name)) for name in self.wish.synthesizers]
+        able = {name: offer for name, offer in written if offer is not None}
+        if not able:
+            return None
+        first = max(able, key=lambda name: able[name].worth)
+        return replace(able[first], writers=(first, *(name for name in able if name != first)))
+
+    def _written(self, writer: str) -> Offer | None:
+        """One answer of the policy's experts, written by this one."""
+        outlook = self.writers.get(writer, self.outlooks.get(writer))
+        if outlook is None:
+            return None
+        reads = prospect(outlook, 0.0, 0.0, self.limits, wished=True)
+        return self._convened(self.wish.experts, "synthesize", "none", reads)
 
     def _voted(self) -> Offer | None:
         """The policy's experts, without an aggregator."""
@@ -143,13 +155,17 @@ class Menu:
         worth = round(self.quality * chance, PLACES)
         return Offer(experts, aggregator, rung, worth, usd_nanos, writer=writer) if chance else None
 
-    def _singles(self) -> Iterator[Offer]:
-        for name, one in self.prospects.items():
-            if one.alone and self.limits.pays(one.nanos, one.length):
-                panel = len(self.wish.experts) > 1
+    def _single(self, names: Iterable[str]) -> Offer | None:
+        """The best of these experts alone."""
+        panel, best = len(self.wish.experts) > 1, None
+        for name in names:
+            if (one := self.prospects.get(name)) and one.alone and self.limits.pays(one.nanos, one.length):
                 rung: Rung = "cheaper_expert" if not one.wished else "one_expert" if panel else "none"
                 worth = round(min(one.p, self.quality) * one.alone, PLACES)
-                yield Offer((name,), "single", rung, worth, one.mean_nanos)
+                key = order(worth, RUNGS.index(rung), one.mean_nanos, self.budget.min_confidence)
+                if best is None or key > best[0]:
+                    best = key, Offer((name,), "single", rung, worth, one.mean_nanos)
+        return None if best is None else best[1]
 
     def _panel(self) -> tuple[Offer | None, float]:
         """The best panel, and what no panel is worth more than."""
@@ -200,15 +216,15 @@ class Menu:
             wished=np.array([one.wished for one in ones]),
         )
 
-    def _cuts(self) -> Iterator[tuple[float, int, str]]:
-        """How good an answer that is cut there may be, its output tokens, and whose it is."""
+    def _cuts(self) -> Iterator[tuple[float, float, int, str]]:
+        """P(in time) of answers that are cut, how good they may be, their output tokens, and whose they are."""
         for name, one in self.prospects.items():
             for pace in (one.outlook.late, one.outlook.usual, one.outlook.early):
-                cap = min(one.length, *self._bounds(one, pace))
+                cap = min((one.length, *self._bounds(one, pace)))
                 if cap < min(LEAST_TOKENS, one.length):
                     continue
                 if chance := alone_in_time(one.outlook, cap, self.limits):
-                    yield max(one.p, UNKNOWN) * chance * cap / one.length, cap, name
+                    yield chance, max(one.p, UNKNOWN) * cap / one.length, cap, name
 
     def _bounds(self, one: Prospect, pace: Pace) -> Iterator[int]:
         """Output tokens of one sample that money, tokens and, at this pace, time leave it."""

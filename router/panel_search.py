@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     Whole = NDArray[np.int64]
     Sets = NDArray[np.intp]  # [panels, members]
 
-LOOKED_AT = 1500  # panels, at most, before they are changed one member at a time
+LOOKED_AT = 800  # panels, at most, before they are changed one member at a time
 ROUNDS = 8  # of changes
 PLACES = 12  # decimals by which worths are told apart
+LEVELS = (1.0, 1.0, 0.9, 0.7, 0.5, 0.25, 0.0)  # of P(in time), that `ceiling` tells apart
 FAR = 1 << 58  # a bound that five of anything stay below
 
 
@@ -165,18 +166,23 @@ def _sets(size: int, most: int) -> tuple[Sets, ...]:
 
 
 def _changed(panel: Panel | None, able: Sets, most: int) -> Iterator[Sets]:
-    """All panels that differ from this one in one member."""
+    """All panels that this one becomes by losing, exchanging or gaining one member."""
     if panel is None:
         return
-    members = np.array(panel.members, dtype=np.intp)
-    others = np.setdiff1d(able, members)
+    members = np.array(panel.members)
+    others = able[~np.isin(able, members)]
+    without = np.tile(members, (len(members), 1))[~np.eye(len(members), dtype=bool)].reshape(len(members), -1)
     if len(members) > 2:
-        yield np.array([np.delete(members, place) for place in range(len(members))])
-    for kept in ([members] if len(members) < most else []) + [
-        np.delete(members, place) for place in range(len(members))
-    ]:
-        added = np.concatenate([np.broadcast_to(kept, (len(others), len(kept))), others[:, None]], axis=1)
-        yield np.sort(added, axis=1)
+        yield without
+    yield _with(without, others)
+    if len(members) < most:
+        yield _with(members[None, :], others)
+
+
+def _with(panels: Sets, others: Sets) -> Sets:
+    """Each panel with each of the others."""
+    every = np.repeat(panels, len(others), axis=0)
+    return np.sort(np.column_stack([every, np.tile(others, len(panels))]), axis=1)
 
 
 def _best(pool: Pool, terms: Terms, groups: Iterator[Sets], known: Panel | None) -> Panel | None:
@@ -211,22 +217,30 @@ def _order(panel: Panel, terms: Terms) -> Order:
 
 
 def ceiling(pool: Pool, terms: Terms) -> float:
-    """What no panel of the pool is worth more than."""
-    best, by_trust = 0.0, np.argsort(-pool.trust, kind="stable")
-    trust, most = pool.trust[by_trust], min(terms.most, MOST, len(pool.trust))
-    costs = pool.costs[:, by_trust]
-    upto = np.where(np.tri(len(trust), dtype=bool), costs[:, None, :], FAR)  # [bounds, E, E]: of experts 0 … row
-    dearest = np.minimum(np.cumsum(np.sort(upto, axis=2)[:, :, :most], axis=2), FAR)  # the i cheapest of these
-    cheapest = np.cumsum(np.sort(costs, axis=1)[:, :most], axis=1)  # of all
+    """What no panel of the pool is worth more than; at least two experts.
+
+    In order of trust the i-th member of a panel is no better than the first expert v of which i of 0 … v can be paid
+    for together with as many of all as the panel has besides. A panel whose least P(in time) lies between two of LEVELS
+    is worth at most the upper one times what its members' votes are.
+    """
+    by_trust = np.argsort(-pool.trust, kind="stable")
+    trust, in_time, costs = pool.trust[by_trust], pool.in_time[by_trust], pool.costs[:, by_trust]
+    most = min(terms.most, MOST, len(trust))
+    sizes, ranks = np.array([(size, rank) for size in range(2, most + 1) for rank in range(1, size + 1)]).T
+    there = (in_time >= np.array(LEVELS[1:])[:, None])[:, None, None] & np.tri(len(trust), dtype=bool)
+    priced = np.concatenate([costs, np.zeros((1, len(trust)), dtype=np.int64)])  # where nothing is bounded, too
+    bounds = np.append(pool.bounds, 0)
+    upto = np.where(there, priced[:, None, :], FAR + 1)  # [levels, bounds, last expert, experts]
+    lowest = np.cumsum(np.sort(upto, axis=3)[..., :most], axis=3)
+    besides = np.cumsum(np.sort(priced, axis=1)[:, :most], axis=1) - np.sort(priced, axis=1)[:, :most]
+    fits = lowest[..., ranks - 1] + besides[:, None, sizes - ranks] <= bounds[:, None, None]
+    fits = fits.all(axis=1)  # [levels, last expert, (size, rank)]
+    upper = np.where(fits.any(axis=1), trust[fits.argmax(axis=1)], -1.0)
+    best = 0.0
     for size in range(2, most + 1):
-        upper = []
-        for i in range(1, size + 1):
-            rest = cheapest[:, size - i - 1] if size > i else np.zeros_like(pool.bounds)
-            fits = (dearest[:, :, i - 1] + rest[:, None] <= pool.bounds[:, None]).all(axis=0)
-            fits &= np.arange(len(trust)) >= i - 1
-            if not fits.any():
-                break
-            upper.append(trust[fits.argmax()])
-        if len(upper) == size:
-            best = max(best, float(elected_right(np.array([upper]), terms.alternatives, equal=terms.equal)[0]))
-    return round(min(best, terms.cap), PLACES)
+        members = upper[:, sizes == size]
+        level = np.flatnonzero((members >= 0).all(axis=1))
+        if len(level):
+            right = elected_right(members[level], terms.alternatives, equal=terms.equal)
+            best = max(best, float((np.minimum(right, terms.cap) * np.array(LEVELS)[level]).max()))
+    return round(best, PLACES)

@@ -95,6 +95,8 @@ class Prospect(NamedTuple):
 
 def prospect(outlook: Outlook, p: float, trust: float, limits: Limits, *, wished: bool) -> Prospect:
     length = limits.length(outlook)
+    together = in_time(outlook, length, limits.together_s)
+    streamed = limits.first_s is not None or limits.per_token_s is not None
     return Prospect(
         outlook=outlook,
         p=p,
@@ -102,8 +104,8 @@ def prospect(outlook: Outlook, p: float, trust: float, limits: Limits, *, wished
         length=length,
         nanos=outlook.nanos(length),
         mean_nanos=outlook.nanos(min(outlook.mean_tokens, length)),
-        alone=alone_in_time(outlook, length, limits),
-        together=in_time(outlook, length, limits.together_s),
+        alone=alone_in_time(outlook, length, limits) if streamed else together,
+        together=together,
         wished=wished,
     )
 
