@@ -81,8 +81,7 @@ class KeyRing:
             Forbidden: its tenant is not configured any more.
             LedgerDown: keys cannot be read, and it is none of the configuration's.
         """
-        self._follow_config(config)
-        if not (self._configured or self._locked):
+        if not self.locked(config):
             self._check_read()
             return anonymous(config)
         if token is None:
@@ -94,6 +93,16 @@ class KeyRing:
         if found is None:
             raise Unauthorized("The API key is not known.", code="invalid_api_key")
         return found
+
+    def locked(self, config: Config) -> bool:
+        """Whether a key is needed at all."""
+        self._follow_config(config)
+        return bool(self._configured) or self._locked
+
+    def ids(self, config: Config) -> frozenset[str]:
+        """What every key goes by that is good now."""
+        configured = (key.name for key in config.server.api_keys)
+        return frozenset([*configured, *(public_id(key.id) for key in self._made.values())])
 
     @property
     def _trusted(self) -> bool:

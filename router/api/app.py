@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 
 from starlette.applications import Starlette
@@ -15,14 +17,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from experts.spec import BY_TOKEN
 from router.api.auth import authenticate
 from router.api.chat import Completions
+from router.api.feedback import give_feedback
 from router.api.handlers import HANDLERS
 from router.api.held import Held
+from router.api.idempotency import Idempotent
 from router.api.openapi import document
 from router.api.schema import parse_chat
 from router.api.schema_completion import parse_completion
+from router.api.usage import answer
+from router.caller import Caller
+from router.callers import check_model, check_scope, may_ask, usable_experts
 from router.errors import NotFound
 from router.records import Kind
-from router.service import Service
+from router.service import DRAIN_S, Service
+from router.usage import wanted
 
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 CONTENT_TYPE_METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,9 +44,13 @@ def build_app(open_service: OpenService) -> Starlette:
         async with open_service() as service:
             app.state.service = service
             app.state.held = held = Held(service.telemetry.in_flight.set)
-            app.state.chat = Completions(service, parse_chat, held)
-            app.state.completion = Completions(service, parse_completion, held)
-            yield
+            app.state.chat = chat = Idempotent(Completions(service, parse_chat, held), service, held)
+            text = Idempotent(Completions(service, parse_completion, held), service, held)
+            app.state.completion = text
+            try:
+                yield
+            finally:
+                await asyncio.gather(chat.close(DRAIN_S), text.close(DRAIN_S))
 
     return Starlette(
         routes=[
@@ -46,6 +58,8 @@ def build_app(open_service: OpenService) -> Starlette:
             Route("/v1/completions", _Endpoint("completion"), methods=["POST"]),
             Route("/v1/models", _guarded(_models)),
             Route("/v1/models/{model}", _guarded(_model)),
+            Route("/v1/usage", _guarded(_usage)),
+            Route("/v1/feedback", _guarded(_feedback), methods=["POST"]),
             Route("/health", _health),
             Route("/ready", _ready),
             Route("/version", _version),
@@ -68,38 +82,49 @@ class _Endpoint:
         await endpoint(scope, receive, send)
 
 
-def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+def _guarded(handler: Callable[[Request, Caller], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
     async def checked(request: Request) -> Response:
-        authenticate(request.headers.get("authorization"), _service(request).edition.config.server.api_keys)
-        return handler(request)
+        service = _service(request)
+        caller = await authenticate(request.headers.get("authorization"), service.ring, service.edition.config)
+        return await handler(request, caller)
 
     return checked
 
 
-def _models(request: Request) -> Response:
+async def _models(request: Request, caller: Caller) -> Response:
     service = _service(request)
-    return JSONResponse({"object": "list", "data": [_model_json(service, name) for name in _names(service)]})
+    names = [name for name in _names(service) if may_ask(caller, name, service.edition.config)]
+    return JSONResponse({"object": "list", "data": [_model_json(service, caller, name) for name in names]})
 
 
-def _model(request: Request) -> Response:
+async def _model(request: Request, caller: Caller) -> Response:
     service, name = _service(request), request.path_params["model"]
-    if name not in _names(service):
-        raise NotFound(f"The model '{name}' does not exist.", code="model_not_found", param="model")
-    return JSONResponse(_model_json(service, name))
+    check_model(caller, name, service.edition.config)
+    return JSONResponse(_model_json(service, caller, name))
+
+
+async def _usage(request: Request, caller: Caller) -> Response:
+    check_scope(caller, "usage")
+    of = wanted(dict(request.query_params), datetime.now(UTC).date(), caller.tenant)
+    return await answer(_service(request).ledger, of)
+
+
+async def _feedback(request: Request, caller: Caller) -> Response:
+    return await give_feedback(request, caller, _service(request), request.app.state.held)
 
 
 def _names(service: Service) -> list[str]:
     return [*service.edition.config.policies, *service.edition.config.experts]
 
 
-def _model_json(service: Service, name: str) -> dict[str, object]:
+def _model_json(service: Service, caller: Caller, name: str) -> dict[str, object]:
     config = service.edition.config
     model: dict[str, object] = {"id": name, "object": "model", "created": 0, "owned_by": "symposium"}
     if (policy := config.policies.get(name)) is not None:
         about: dict[str, object] = {
             "kind": "policy",
             "description": policy.description,
-            "experts": list(policy.experts or config.answering),
+            "experts": list(usable_experts(caller, policy.experts or config.answering)),
         }
     else:
         expert = config.experts[name]
@@ -126,7 +151,9 @@ async def _ready(request: Request) -> Response:
 
 
 async def _version(request: Request) -> Response:
-    return JSONResponse({"version": version("symposium"), "config": _service(request).edition.version})
+    knowledge = _service(request).edition.knowledge
+    told = {"version": version("symposium"), "config": knowledge.version, "profiles": knowledge.feedback}
+    return JSONResponse(told)
 
 
 async def _metrics(request: Request) -> Response:
@@ -138,7 +165,9 @@ async def _metrics(request: Request) -> Response:
 
 async def _document(request: Request) -> Response:
     service = _service(request)
-    return JSONResponse(document(service.edition.config.server, version("symposium"), _names(service)))
+    config = service.edition.config
+    locked = service.ring.locked(config)
+    return JSONResponse(document(config.server.limits, version("symposium"), _names(service), locked=locked))
 
 
 def _service(request: Request) -> Service:

@@ -7,15 +7,20 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 import orjson
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from router.errors import BodyTooLarge, SymposiumError
 
 T = TypeVar("T")
+BODY_LIMIT_S = 30.0
 
 
 class ClientGone(Exception):
     """The client closed the connection before the end of the answer."""
+
+
+class BodyTooSlow(SymposiumError):
+    status, kind = 408, "invalid_request_error"
 
 
 def header(scope: Scope, name: str) -> str | None:
@@ -45,6 +50,24 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
         pieces.append(piece)
         if not message.get("more_body", False):
             return b"".join(pieces)
+
+
+async def body_in_time(receive: Receive, max_bytes: int) -> bytes:
+    """As `read_body`. Raises BodyTooSlow where it has not come within BODY_LIMIT_S."""
+    try:
+        async with asyncio.timeout(BODY_LIMIT_S):
+            return await read_body(receive, max_bytes)
+    except TimeoutError as error:
+        raise BodyTooSlow(f"The body did not arrive within {BODY_LIMIT_S:g} s.", code="body_too_slow") from error
+
+
+async def send_in_time(send: Send, message: Message, limit_s: float) -> None:
+    """Raises ClientGone where the client has stopped reading."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await send(message)
+    except TimeoutError as error:
+        raise ClientGone from error
 
 
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
@@ -89,8 +112,12 @@ async def send_bytes(
 
 
 async def start(send: Send, status: int, headers: Mapping[str, str]) -> None:
-    raw = [(k.encode("latin-1"), v.encode("latin-1", "replace")) for k, v in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.start", "status": status, "headers": raw_headers(headers)})
+
+
+def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """As ASGI wants them."""
+    return [(k.encode("latin-1"), v.encode("latin-1", "replace")) for k, v in headers.items()]
 
 
 async def send_error(send: Send, error: SymposiumError, headers: Mapping[str, str] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
@@ -20,16 +20,18 @@ from router.api.schema_responses import (
     Ready,
     TextCompletion,
     TextCompletionChunk,
+    UsageReport,
     Version,
 )
 from router.api.schema_shared import SESSION, SESSION_HEADER, Request
-from router.config import RequestLimits, Server
+from router.config import RequestLimits
 from router.records import JsonObject
+from router.usage import By, Format
 
 REQUESTS: Final = (ChatRequest, CompletionRequest)
 RESPONSES: Final = (
     ChatCompletion, ChatCompletionChunk, TextCompletion, TextCompletionChunk, Model, ModelList, Error, Health, Ready,
-    Version,
+    UsageReport, Version,
 )  # fmt: skip
 JSON: Final = "application/json"
 KEY: Final = "key"  # the security scheme's name
@@ -55,13 +57,13 @@ class _Untitled(GenerateJsonSchema):
         return False
 
 
-def document(server: Server, version: str, models: Sequence[str] = ()) -> JsonObject:
-    """OpenAPI 3.1. The server's limits are its bounds; `models` are the names to ask for, as examples.
+def document(limits: RequestLimits, version: str, models: Sequence[str] = (), *, locked: bool = False) -> JsonObject:
+    """OpenAPI 3.1, with the limits as its bounds; `models` are the names to ask for, as examples.
 
-    Everybody may read it, so where keys are needed it names no model.
+    Everybody may read it, so where keys are needed (`locked`) it names no model.
     """
-    security: list[JsonObject] = [{KEY: []}] if server.api_keys else [{}, {KEY: []}]
-    models = () if server.api_keys else models
+    security: list[JsonObject] = [{KEY: []}] if locked else [{}, {KEY: []}]
+    models = () if locked else models
     return {
         "openapi": "3.1.0",
         "info": {
@@ -70,9 +72,9 @@ def document(server: Server, version: str, models: Sequence[str] = ()) -> JsonOb
             "description": "One OpenAI-compatible endpoint over many expert models.",
         },
         "security": security,
-        "paths": _asking() | _models(models) | _process(),
+        "paths": _asking() | _models(models) | _usage() | _process(),
         "components": {
-            "schemas": _schemas(server.limits, models),
+            "schemas": _schemas(limits, models),
             "securitySchemes": {KEY: {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -135,6 +137,24 @@ def _models(models: Sequence[str]) -> JsonObject:
             "get": one | {"parameters": [{"name": "model", "in": "path", "required": True, "schema": name}]}
         },
     }
+
+
+def _usage() -> JsonObject:
+    asked: dict[str, JsonObject] = {
+        "from": {"type": "string", "format": "date", "description": "The first day, UTC; else the first of the month."},
+        "until": {"type": "string", "format": "date", "description": "The last day; else today."},
+        "by": {"enum": list(get_args(By)), "default": "day"},
+        "format": {"enum": list(get_args(Format)), "default": "json"},
+    }
+    content = _json(UsageReport) | {"text/csv": {"schema": {"type": "string"}}}
+    refused = LOCKED | {
+        400: "A parameter is wrong; `param` names it.",
+        403: "The key is not for this.",
+        503: "What was used cannot be read now.",
+    }
+    found = _operation("usage", "What the key's tenant has used", content, refused)
+    parameters = [{"name": name, "in": "query", "schema": schema} for name, schema in asked.items()]
+    return {"/v1/usage": {"get": found | {"parameters": parameters}}}
 
 
 def _process() -> JsonObject:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from router.records import JsonObject
+from router.usage import By
+
+DECIMAL = r"^-?\d+\.\d{2,9}$"
 
 
 class _Object(BaseModel):
@@ -110,6 +113,34 @@ class ModelList(_Object):
 
     object: Literal["list"]
     data: list[Model]
+
+
+class UsageSum(BaseModel):
+    """What was used, and what it cost: US dollars as decimals. `overrun_usd`: used beyond what limits allowed, and not
+    charged. `estimated_share`: the part of the charge whose tokens nobody counted exactly. A row says what it is of.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    requests: int
+    calls: int
+    prompt_tokens: int
+    output_tokens: int
+    usd: Annotated[str, Field(pattern=DECIMAL)]
+    overrun_usd: Annotated[str, Field(pattern=DECIMAL)]
+    estimated_share: float
+
+
+class UsageReport(BaseModel):
+    """What a tenant has used in some days (UTC, the last one included)."""
+
+    model_config = ConfigDict(extra="forbid")
+    object: Literal["usage"]
+    tenant: str | None
+    first: Annotated[str, Field(alias="from")]
+    until: str
+    by: By
+    data: list[UsageSum]
+    total: UsageSum
 
 
 class ErrorDetails(BaseModel):

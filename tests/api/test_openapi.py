@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from router.api.openapi import document
-from router.config import RequestLimits, Server
+from router.config import RequestLimits
 from router.records import JsonObject
 from tests.api.world import POLICIES, ROWS, World, routing
 from tests.support import CHAT, Recorded, http_client, on_a_port, sse_events
@@ -46,7 +46,7 @@ CHECKS: JsonObject = {
 STREAMED: JsonObject = {"stream": {"const": True}, "response_format": {"const": None}}
 # What may be refused although the document allows it, because it depends on more than the request's form.
 DEPENDS_CODES = {"capability_not_available", "context_length_exceeded"}
-DEPENDS_FIELDS = ("symposium.", "best_of", "response_format", "structured_outputs")
+DEPENDS_FIELDS = ("symposium.", "best_of", "response_format", "structured_outputs", "from")
 CLIENT_TYPES: dict[str, type[BaseModel]] = {
     "chat.completion": openai.types.chat.ChatCompletion,
     "chat.completion.chunk": openai.types.chat.ChatCompletionChunk,
@@ -100,7 +100,7 @@ def session() -> Iterator[requests.Session]:
 
 def generated(modes: str, phases: JsonObject, fields: JsonObject) -> Any:
     """Our document as Schemathesis has it; its requests have `fields` only so, and ask for models that can answer."""
-    found = document(Server(limits=LIMITS), "1", ASKED)
+    found = document(LIMITS, "1", ASKED)
     for name in ("ChatRequest", "CompletionRequest"):
         request = found["components"]["schemas"][name]
         request["properties"] |= {"model": {"enum": ASKED}} | fields
@@ -169,7 +169,7 @@ def test_the_document_is_served(world: World) -> None:
     """GET /openapi.json is the document with this server's limits and models."""
     reply = world.http.get("/openapi.json")
     assert reply.headers["content-type"] == "application/json"
-    assert reply.json() == document(Server(limits=LIMITS), version("symposium"), NAMES)
+    assert reply.json() == document(LIMITS, version("symposium"), NAMES)
 
 
 def test_the_document_needs_no_key_and_names_nobody(echoing: World, tmp_path: Path) -> None:

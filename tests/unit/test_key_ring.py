@@ -17,7 +17,7 @@ from router.errors import Forbidden, LedgerDown, Unauthorized
 from router.events import Event, LedgerLost
 from router.key_ring import FRESH_S, POLL_S, REVOKED_S, TRUSTED_S, KeyRing
 from router.registry import Key
-from router.registry_sqlite import SqliteRegistry
+from router.registry_sqlite import FILE, SqliteRegistry
 from tests.support import becomes_true
 from tests.unit.make import YAML, yaml_file
 
@@ -42,10 +42,17 @@ class Scene:
     seconds: float = START
     events: list[Event] = field(default_factory=list)
 
-    def ring(self, registry: SqliteRegistry | None = None) -> KeyRing:
-        return KeyRing(
-            registry or self.registry, clock=lambda: self.seconds, now=lambda: self.seconds, emit=self.events.append
-        )
+    def ring(self) -> KeyRing:
+        return KeyRing(self.registry, clock=lambda: self.seconds, now=lambda: self.seconds, emit=self.events.append)
+
+    def away(self) -> None:
+        """Nothing of the registry is where it was: no look finds anything."""
+        for suffix in ("", "-wal", "-shm"):
+            (self.folder / f"{FILE}{suffix}").rename(self.folder / f"away{suffix}")
+
+    def back(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            (self.folder / f"away{suffix}").rename(self.folder / f"{FILE}{suffix}")
 
     def config(self, text: str = "") -> Config:
         return load(yaml_file(self.folder, YAML + text))
@@ -177,7 +184,7 @@ async def test_keys_known_so_far_work_for_a_while_where_the_registry_is_away(sce
     """Visibly, for TRUSTED_S; then the configuration's only, and others are told to come again."""
     await scene.registry.put_key(made("ci-1", "sk-1"))
     ring, config = await read(scene), scene.configured("sym-1")
-    await scene.registry.close()
+    scene.away()
     scene.seconds += TRUSTED_S
     await ring.up_to_date()
     assert scene.events == [LedgerLost("keys", open=True)]
@@ -194,7 +201,7 @@ async def test_keys_known_so_far_work_for_a_while_where_the_registry_is_away(sce
 
 async def test_nobody_is_let_in_before_it_is_known_whether_there_are_keys(scene: Scene) -> None:
     """A registry that is away from the start: 503, never anonymous; configured keys work."""
-    await scene.registry.close()
+    scene.away()
     ring = await read(scene)
     assert scene.events == [LedgerLost("keys", open=False)]
     for token in (None, "sk-1"):
@@ -205,7 +212,7 @@ async def test_nobody_is_let_in_before_it_is_known_whether_there_are_keys(scene:
 
 async def test_requests_do_not_wait_for_a_registry_that_is_away(scene: Scene) -> None:
     """Once a look has failed only the next one that is due looks again."""
-    await scene.registry.close()
+    scene.away()
     ring = await read(scene)
     scene.seconds += 100
     await ring.up_to_date()
@@ -216,10 +223,9 @@ async def test_it_finds_back_when_the_registry_does(scene: Scene, caplog: pytest
     """An outage and its end are said once each."""
     caplog.set_level("INFO", "router.key_ring")
     ring = await read(scene)
-    working, ring._registry = scene.registry, SqliteRegistry(scene.folder)
-    await ring._registry.close()
+    scene.away()
     for _ in range(2):
         await ring._look()
-    ring._registry = working
+    scene.back()
     await ring._look()
     assert caplog.messages == ["keys cannot be read; those known so far work for 300 s", "keys are read again"]

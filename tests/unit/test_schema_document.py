@@ -16,12 +16,12 @@ from router.api.openapi import document
 from router.api.schema import ChatRequest, parse_chat
 from router.api.schema_completion import CompletionRequest, parse_completion
 from router.api.schema_shared import CONTROL_FIELDS, Request
-from router.config import RequestLimits, Server
+from router.config import RequestLimits
 from router.errors import BadRequest, MethodNotAllowed, SymposiumError
 from router.records import JsonObject
 
 LIMITS = RequestLimits(max_messages=3, max_n=4, max_tokens=100)
-DOCUMENT = document(Server(limits=LIMITS), "1.2.3", ["auto", "ant"])
+DOCUMENT = document(LIMITS, "1.2.3", ["auto", "ant"])
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
@@ -52,7 +52,7 @@ def test_the_document_names_release_and_models() -> None:
     assert DOCUMENT["openapi"].startswith("3.1")
     assert DOCUMENT["info"]["version"] == "1.2.3"
     assert SCHEMAS["ChatRequest"]["properties"]["model"]["examples"] == ["auto", "ant"]
-    assert "examples" not in json.dumps(document(Server(), "1"))
+    assert "examples" not in json.dumps(document(RequestLimits(), "1"))
 
 
 def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
@@ -65,7 +65,7 @@ def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
 def test_operations_have_names_of_their_own() -> None:
     """Client generators make a function of each operationId."""
     names = [operation["operationId"] for operation in operations()]
-    assert len(set(names)) == len(names) == 9
+    assert len(set(names)) == len(names) == 10
 
 
 def test_the_servers_limits_are_the_documents_bounds() -> None:
@@ -94,8 +94,7 @@ def test_every_status_that_a_question_can_end_with_is_documented() -> None:
 @pytest.mark.parametrize("locked", [False, True])
 def test_a_key_is_asked_for_where_keys_are(locked: bool) -> None:
     """Questions and models need a key once there are any; what tells of the process never does, so it names none."""
-    keys = [{"name": "alice", "sha256": "0" * 64}] if locked else []
-    found = document(Server.model_validate({"api_keys": keys}), "1", ["zebra"])
+    found = document(RequestLimits(), "1", ["zebra"], locked=locked)
     assert ("zebra" in json.dumps(found)) is not locked
     (scheme,) = found["components"]["securitySchemes"]
     assert found["security"] == ([{scheme: []}] if locked else [{}, {scheme: []}])
