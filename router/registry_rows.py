@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from router.config import ApiKey
-from router.registry import Asked, Key
+from router.registry import Asked, Bounds, Key
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -17,6 +18,7 @@ def key_row(key: Key) -> bytes:
     return orjson.dumps(told | {"grants": key.grants.model_dump(mode="json")})
 
 
+@lru_cache(maxsize=Bounds().keys)  # every replica reads all of them every second, and hardly one has changed
 def key_of(row: bytes) -> Key:
     told: dict[str, Any] = orjson.loads(row)
     return Key(told["id"], told["digest"], ApiKey.model_validate(told["grants"]), told["made"], told["ends"])
