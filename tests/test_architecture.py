@@ -23,7 +23,9 @@ DECISIONS = (
     "classify dialogue skills keywords recruit ranking plan eligible admission profiles calibration panels aggregators "
     "answers values structured vote consensus synthesis aggregate breaker allowance latency sessions "
     "rates surface correctness jury stopping replay assign assignment assigned feedback pace pricing "
-    "budget affordable offers panel_search prospects quality unaffordable"
+    "budget affordable offers panel_search prospects quality unaffordable "
+    "concurrency fair_queue forecast outlook "
+    "caller callers rate_limits usage"
 ).split()
 PLAIN = "spec accounting delivery sse errors tokens guard version prompts intervals files assembly".split()
 STEPS = (
@@ -47,7 +49,9 @@ FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
         ("asyncio", "aiohttp", "httpx", "starlette", "router.pipeline", "router.dispatch", "router.api"),
         "what everybody shares depends on nobody",
     ),
-    tuple(f"router.{room}" for room in "dispatch legs watch health pipeline response keyword_expert embed".split()): (
+    tuple(
+        f"router.{room}" for room in "dispatch legs lanes watch health pipeline response keyword_expert embed".split()
+    ): (
         ("starlette", "router.api", "router.telemetry"),
         "they emit events and know no HTTP server",
     ),
@@ -69,7 +73,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "opentelemetry": ("router.tracing",),
     "torch": ("experts.zoo", "router.embedders"),
     "sklearn": ("router.fit", "router.folds", "router.evaluation", "router.baselines"),  # all of them offline
-    "router.api": ("router.api", "router.admin.app", "deploy"),
+    "router.api": ("router.api", "router.admin.app", "router.admin.feedback", "router.admin.tenants", "deploy"),
 }
 # Modules that may do what a rule forbids, each with its reason.
 EXEMPT: dict[str, str] = {
