@@ -16,6 +16,7 @@ from deploy.ask import ask
 from deploy.assign import assign
 from deploy.decisions import decisions
 from deploy.evaluate import evaluate
+from deploy.feedback import feedback
 from deploy.keys import keys
 from deploy.measure import profile, say_stale
 from deploy.operate import apply, backup, restore, rollback, versions
@@ -107,6 +108,7 @@ app.command()(assign)
 app.command()(evaluate)
 app.command()(usage)
 app.add_typer(keys, name="keys")
+app.add_typer(feedback, name="feedback")
 
 
 def _knowledge(config: Config) -> Knowledge:

@@ -45,6 +45,7 @@ def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObje
         "asides": [_aside(leg) for leg in decision.asides],
         "candidates": [_candidate(c, decision, asked) for c in decision.candidates],
         "stale_profiles": list(decision.stale),
+        "profile_version": decision.profiles,
         "plan": {
             "experts": list(decision.plan.experts),
             "waves": [list(wave) for wave in decision.plan.waves],

@@ -100,7 +100,7 @@ class Pipeline:
             decision = await self._routed(query, ticket, self._paces.priced(query.model, policy), budget)
         decision = self._funding.fitted(decision)
         own_s = self._clock() - ticket.admitted_at - sum(leg.seconds for leg in decision.asides)
-        return replace(decision, overhead_s=max(0.0, own_s))
+        return replace(decision, overhead_s=max(0.0, own_s), profiles=self._knowledge.feedback)
 
     def funded(self, decision: Decision) -> AbstractAsyncContextManager[tuple[Decision, Purse]]:
         """Money for all that is asked first, before any of it is; as `Funding.held`."""

@@ -295,3 +295,4 @@ class Decision:
     overhead_s: float = 0.0
     budget: Budget = UNBOUNDED
     outlooks: Mapping[str, Outlook] = field(default_factory=dict)  # of all who may be asked
+    profiles: int = 0  # number of the last feedback that has moved them

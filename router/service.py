@@ -20,6 +20,7 @@ from router.dispatch import Dispatcher
 from router.edition import Edition
 from router.embed import Embedder, MicroBatcher
 from router.events import Event
+from router.feedback_follow import FeedbackFollower
 from router.forecast import Forecast
 from router.health import Health
 from router.key_ring import KeyRing
@@ -31,8 +32,11 @@ from router.outlooks import Outlooks
 from router.pace import Paces
 from router.pipeline import Pipeline
 from router.registry import Registry
+from router.registry_keeper import Keeper
 from router.sessions import Sessions
+from router.standings import Standings
 from router.telemetry import Telemetry
+from router.throttle import Throttle
 from router.watch import Watch
 
 if TYPE_CHECKING:
@@ -80,8 +84,24 @@ class Service:
         self._paces = Paces(config.policies, lambda name, usd: worth.labels(name).set(usd))
         self._sessions = Sessions(MAX_SESSIONS, SESSION_TTL_S)
         self.ring = KeyRing(registry, clock=clock, now=now, emit=self._emit_now)
+        self.throttle = Throttle(ledger, config.ledger, clock=clock, now=now, emit=self._emit_now)
+        self.sinks.append(lambda event, _: self.throttle.emit(event))
+        self.keeper = Keeper(registry, now, self._emit_now)
+        self.sinks.append(self.keeper.heard)
+        self.feedback = FeedbackFollower(
+            registry,
+            self.ring.ids,
+            current=lambda: self.edition.knowledge,
+            move=self._move,
+            clock=clock,
+            emit=self._emit_now,
+        )
         concurrency = config.convening.concurrency
         self.lanes = Lanes(config.experts, concurrency, clock, self._emit_now)
+        self.telemetry.lanes(self.lanes.queued, self.lanes.load, self.lanes.limit)
+        self._standings = Standings(
+            ledger, lambda: self.edition.config, now, self.telemetry.money.stand, self._emit_now
+        )
         self._forecast = Forecast()
         self.bank = Bank(
             ledger,
@@ -140,7 +160,7 @@ class Service:
         Raises:
             ValueError: fitted files, profiles or the embedder are missing or do not fit; says what to run.
         """
-        knowledge = await asyncio.to_thread(Knowledge.load, config)
+        knowledge = await asyncio.to_thread(lambda: self.feedback.moved(Knowledge.load(config)))
         check_dimensions(knowledge, len(await self._batcher("warm up")))  # where others wait, too: one thread embeds
         self._health.configured(config.experts, self.edition.config.convening)
         self.lanes.configured(config.experts, self.edition.config.convening.concurrency)
@@ -166,17 +186,28 @@ class Service:
             self.telemetry.breaker_is(name, self._health.state(name))
         self.telemetry.config_applied(edition.version)
 
+    def _move(self, knowledge: Knowledge) -> None:
+        """Feedback has moved profiles: nothing that follows the configuration changes."""
+        self.edition = self._edition(knowledge)
+
     async def start(self) -> None:
         """Begins to look at experts, to read keys, and to keep books."""
         self.watch.start()
         await self.bank.start()
         await self.ring.start()
+        await self._standings.start()
+        self.keeper.start()
+        await self.feedback.start()
 
     async def close(self) -> None:
         """Settles what is under way."""
         await asyncio.gather(*(legs.drain(DRAIN_S) for legs in list(self._legs)))
         await self.bank.stop(DRAIN_S)
+        await self.feedback.stop()
+        await self.keeper.stop()
+        await self._standings.stop()
         await self.ring.stop()
+        await self.throttle.stop(DRAIN_S)
         await self.watch.stop()
         self._batcher.close()
 
@@ -208,11 +239,11 @@ class Service:
 
 def _names(
     knowledge: Knowledge,
-) -> tuple[str, tuple[str, ...], tuple[str, ...], frozenset[str], tuple[str, ...], int]:
+) -> tuple[str, tuple[str, ...], tuple[str, ...], frozenset[str], tuple[str, ...], int, tuple[str, ...]]:
     """What metrics have series for, in the order in which `Telemetry` takes it."""
     config, categories = knowledge.config, (*knowledge.fitted.classifier.labels, GENERAL)
-    limit = config.server.limits.max_in_flight
-    return knowledge.version, tuple(config.experts), tuple(config.policies), knowledge.stale, categories, limit
+    limit, tenants = config.server.limits.max_in_flight, tuple(config.tenants)
+    return knowledge.version, tuple(config.experts), tuple(config.policies), knowledge.stale, categories, limit, tenants
 
 
 async def _always() -> None:

@@ -7,7 +7,7 @@ POST /v1/rollback          {"version": number}, or the last one before
 GET  /v1/status            replicas, and the version in force
 GET  /v1/targets           for Prometheus' HTTP service discovery
 GET  /v1/engines/{engine}/metrics
-Keys and usage of tenants: router/admin/tenants.py
+Keys and usage of tenants: router/admin/tenants.py; feedback: router/admin/feedback.py
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from router.admin.changes import Applied, Refused
 from router.admin.errors import Conflict, NotNow, NotValid, PreconditionFailed, PreconditionRequired
+from router.admin.feedback import feedback_routes
 from router.admin.service import Admin
 from router.admin.tenants import tenant_routes
 from router.api.handlers import HANDLERS
@@ -69,6 +70,7 @@ def build_admin(open_admin: OpenAdmin, token: str) -> Starlette:
             Route("/v1/targets", guarded(_targets)),
             Route("/v1/engines/{engine}/metrics", guarded(_engine_metrics)),
             *tenant_routes(guarded),
+            *feedback_routes(guarded),
         ],
         lifespan=lifespan,
         exception_handlers={**HANDLERS, Refused: _refused},

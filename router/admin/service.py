@@ -38,7 +38,7 @@ class Admin:
         ledger: Ledger,
     ) -> None:
         self.changes, self.ledger = Changes(store, run, now), ledger
-        self.keys = Keys(registry, self.changes.config, now)
+        self.registry, self.keys = registry, Keys(registry, self.changes.config, now)
         self._store, self._run, self._now, self._fetch, self._engines = store, run, now, fetch, engines
 
     def versions(self) -> list[Version]:

@@ -145,7 +145,7 @@ def read(model: type[AnyRequest], raw: bytes, limits: RequestLimits) -> tuple[An
     try:
         request = model.model_validate(body)
     except ValidationError as error:
-        raise _bad(error) from error
+        raise refusal(error) from error
     _check_bounds(request, limits)
     for name in body.keys() & model.model_fields.keys():
         if isinstance(body[name], float) and isinstance(whole := getattr(request, name), int):
@@ -194,7 +194,8 @@ def _deeper(body: JsonObject, levels: int) -> bool:
     return True
 
 
-def _bad(error: ValidationError) -> BadRequest:
+def refusal(error: ValidationError) -> BadRequest:
+    """What is told of a body that is not as it should be: the first thing that is wrong."""
     # Of a union every branch complains: the deepest complaint is about the branch that was meant, or else the one
     # to which the value's type was right.
     errors = error.errors(include_url=False, include_input=False)

@@ -38,6 +38,12 @@ def event(payload: JsonObject) -> bytes:
     return b"data: " + orjson.dumps(payload) + b"\n\n"
 
 
+def is_error(tail: bytes) -> bool:
+    """Whether a stream's end, with its last event at least, says that it failed."""
+    events = [part for part in tail.split(b"\n\n") if part and part != DONE.strip()]
+    return bool(events) and events[-1].startswith(b'data: {"error":')
+
+
 def comment(text: str) -> bytes:
     """A line that clients read past."""
     return f": {text}\n\n".encode()
