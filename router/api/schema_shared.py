@@ -173,19 +173,19 @@ def json_object(raw: bytes, max_depth: int) -> JsonObject:
     """Raises BadRequest for what is no JSON object, or has objects and lists inside each other deeper than that."""
     try:
         body: Any = orjson.loads(raw)
+        if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper(body, max_depth):
+            raise BadRequest(f"Objects and lists must be nested at most {max_depth} deep.", code="body_too_deep")
         orjson.dumps(body)  # what is read deeper or larger than can be written must not fail later
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
-    if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper(body, max_depth):
-        raise BadRequest(f"Objects and lists must be nested at most {max_depth} deep.", code="body_too_deep")
     return body
 
 
-def _deeper(body: JsonObject, levels: int) -> bool:
+def _deeper(body: Any, levels: int) -> bool:
     """Level by level, each container once."""
-    inside: list[Any] = [body]
+    inside = [body] if isinstance(body, dict | list) else []
     for _ in range(levels):
         items = (item for each in inside for item in (each.values() if isinstance(each, dict) else each))
         inside = [item for item in items if isinstance(item, dict | list)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import openai
@@ -114,6 +115,18 @@ def test_a_body_over_the_bound_is_refused(world: World) -> None:
     """A body over max_body_bytes is a 413 in OpenAI's shape."""
     reply = world.post(ask(text="x" * 70_000))
     assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(("depth", "status"), [(64, 200), (65, 400), (1000, 400)])
+def test_a_body_is_nested_at_most_so_deep(world: World, depth: int, status: int) -> None:
+    """Wherever in it: as deep as limits.max_depth is taken, one more is a 400 before any model sees it."""
+    inside = "[" * (depth - 1) + "]" * (depth - 1)
+    text = json.dumps(ask("ant"))[:-1] + f', "metadata": {inside}}}'
+    reply = world.http.post(CHAT, content=text)
+    assert reply.status_code == status, reply.text
+    if status == 400:
+        assert reply.json()["error"]["code"] == "body_too_deep"
+        assert "at most 64 deep" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("options", [{"max_tokens": 57}, {"messages": [USER] * 5}])

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from router.api.chat import Parse
 from router.api.schema import ChatRequest, parse_chat
 from router.api.schema_completion import CompletionRequest, parse_completion
-from router.api.schema_shared import Request
+from router.api.schema_shared import Request, json_object
 from router.config import RequestLimits
 from router.errors import BadRequest
 from router.records import Aggregator
@@ -129,3 +129,21 @@ def test_of_a_list_only_the_first_wrong_item_is_reported(request_of: type[Reques
     with pytest.raises(ValidationError) as caught:
         request_of.model_validate({"model": "auto"} | body)
     assert caught.value.error_count() <= 2  # of a union each branch has its say
+
+
+@pytest.mark.parametrize(
+    ("text", "deep"),
+    [
+        ("{}", 1),
+        ('{"a": "[[[[{{{{"}', 1),
+        ('{"a": [1, "b", null]}', 2),
+        ('{"a": [], "b": {"c": [{}]}}', 4),
+        ('{"a": [[], [], [], [], [[]]]}', 4),
+    ],
+)
+def test_depth_is_counted_through_objects_and_lists(text: str, deep: int) -> None:
+    """The body itself is the first level; brackets in texts are none, and what is beside each other is not deeper."""
+    assert json_object(text.encode(), deep) == json.loads(text)
+    with pytest.raises(BadRequest) as caught:
+        json_object(text.encode(), deep - 1)
+    assert (caught.value.status, caught.value.code) == (400, "body_too_deep")
