@@ -12,8 +12,9 @@
     first, last                   hashes, day -> number of its first and its last entry
     bucket:ACCOUNT:UNIT           a hash: level, at
 
-Lua computes in doubles and writes large ones as 1e+15: amounts are below 2^53, are handed on as they came where they
-are not computed with, and are written by `whole` where they are joined to text.
+Lua computes in doubles and joins large ones to text as 1e+15: sums stay below 2^53, and numbers are joined to text by
+`string.format` alone. It writes -0 as such, which is no integer to Redis: amounts are subtracted from 0. A script that
+fails is not undone: what may fail comes first.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ _FREED = """
 local function move(meters, held, settled)
     for _, meter in ipairs(meters) do
         local account, period = meter[1], meter[2]
-        if call('HINCRBY', P .. 'held:' .. period, account, -held) == 0 then
+        if call('HINCRBY', P .. 'held:' .. period, account, 0 - held) == 0 then
             call('HDEL', P .. 'held:' .. period, account)
         end
         if settled then call('HINCRBY', P .. 'settled:' .. period, account, settled) end
@@ -135,8 +136,6 @@ for i = 3, #ARGV, 5 do
     if hold[1] then
         local payer, held, amount = cjson.decode(hold[2]), tonumber(hold[4]), tonumber(ARGV[i + 1])
         local paid = charged(payer[5], held, amount)
-        move(payer[5], held, paid)
-        free(leg, hold[1])
         local number = call('INCR', P .. 'number')
         call('XADD', P .. 'journal', string.format('%.0f-0', number), 'at', ARGV[1], 'request', payer[1], 'leg', leg,
             'tenant', payer[2], 'key', payer[3], 'policy', payer[4], 'expert', hold[3], 'prompt', ARGV[i + 2],
@@ -144,6 +143,8 @@ for i = 3, #ARGV, 5 do
         call('SADD', P .. 'booked', leg)
         call('HSETNX', P .. 'first', ARGV[2], number)
         call('HSET', P .. 'last', ARGV[2], number)
+        move(payer[5], held, paid)
+        free(leg, hold[1])
         told[#told + 1] = {leg, payer[2], held, paid, amount - paid, ARGV[i + 4]}
     end
 end

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +14,7 @@ from redis.asyncio import Redis
 
 from router.ledger import Charge, Entry, Hold, Ledger, LedgerUnavailable, Meter, Payer
 from router.ledger_redis import RedisLedger
-from router.ledger_sqlite import SqliteLedger
+from router.ledger_sqlite import FILE, SqliteLedger
 
 T = TypeVar("T")
 NOW = 1_795_651_200.0  # 2026-11-26, 00:00 UTC
@@ -98,5 +99,12 @@ async def until_done(ask: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(0.01)
 
 
-def sums(journal: Sequence[Entry]) -> int:
-    return sum(entry.charged for entry in journal)
+async def kept(ledgers: Ledgers) -> set[str]:
+    """What is in the store: tables that have rows, or keys; but for the journal's own counter."""
+    if ledgers.url is not None:
+        async with Redis.from_url(ledgers.url, decode_responses=True) as redis:
+            return {name async for name in redis.scan_iter() if not name.endswith((":number", ":journal"))}
+    with closing(sqlite3.connect(ledgers.folder / FILE)) as file:
+        tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {name for name in tables if file.execute(f"SELECT 1 FROM {name}").fetchone()}  # noqa: S608  # ours
+        return found - {"sqlite_sequence"}
