@@ -50,13 +50,13 @@ class MoneyMetrics:
             "Times that the ledger, or what is kept beside it, could not be reached.",
             "operation", "mode",
         )  # fmt: skip
-        of_tenants = "by the ledger: of all replicas. `period`: the running one, in UTC."
-        self.limits = gauge("tenant_limit_usd", f"What a tenant may spend; {of_tenants}", "tenant", "period")
+        of_tenants = "as the ledger says it for all replicas; of the running period, in UTC."
+        self.limits = gauge("tenant_limit_usd", f"What a tenant may spend, {of_tenants}", "tenant", "period")
         self.tenant_settled = gauge(
-            "tenant_settled_usd", f"What was charged to a tenant that is bounded, {of_tenants}", "tenant", "period"
+            "tenant_settled_usd", f"Charged to a tenant that has a budget, {of_tenants}", "tenant", "period"
         )
         self.tenant_held = gauge(
-            "tenant_held_usd", f"What is held for calls of a tenant that is bounded, {of_tenants}", "tenant", "period"
+            "tenant_held_usd", f"Held for calls of a tenant that has a budget, {of_tenants}", "tenant", "period"
         )
         self.tenants: tuple[str, ...] = ()
         self._held: dict[str, int] = {}  # nanodollars by tenant, also of tenants that have gone: sums of floats drift

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from deploy.dashboards import experts, overview, routing
+from deploy.dashboards import budgets, experts, overview, routing
 
-DASHBOARDS = (overview.BOARD, experts.BOARD, routing.BOARD)
+DASHBOARDS = (overview.BOARD, experts.BOARD, routing.BOARD, budgets.BOARD)

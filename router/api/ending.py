@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from router.edition import Edition
-from router.errors import SymposiumError
+from router.errors import DeadlineUnreachable, SymposiumError
 from router.events import Finished, Outcome
 from router.explain import outcome_json, spent_json
 from router.records import Decision, JsonObject
@@ -39,7 +39,8 @@ class Ending:
         return self.first_byte_s is not None
 
     def failed(self, error: SymposiumError) -> None:
-        self.outcome, self.status = ("refused" if error.status < 500 else "failed"), error.status
+        refused = error.status < 500 or isinstance(error, DeadlineUnreachable)  # before anything was spent
+        self.outcome, self.status = ("refused" if refused else "failed"), error.status
         self.code = error.code
 
     def cancelled(self) -> None:

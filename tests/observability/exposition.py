@@ -29,11 +29,16 @@ class Exposition:
         return dict(found)
 
     def quantiles(self, q: float, name: str, label: str, where: Mapping[str, str] | None) -> dict[str, float]:
-        """Label value -> the quantile of its histogram, within a bucket linear. Left out: no observations, no label."""
+        """Label value -> the quantile of its histogram, within a bucket linear; of one without labels under "".
+
+        Left out: no observations, an empty label.
+        """
         buckets: dict[str, dict[float, float]] = defaultdict(lambda: defaultdict(float))
         for sample in self._of(f"{name}_bucket", where):
-            buckets[sample.labels[label]][float(sample.labels["le"])] += sample.value
-        return {value: _quantile(q, sorted(b.items())) for value, b in buckets.items() if value and b[inf]}
+            buckets[sample.labels[label] if label else ""][float(sample.labels["le"])] += sample.value
+        return {
+            value: _quantile(q, sorted(b.items())) for value, b in buckets.items() if (value or not label) and b[inf]
+        }
 
     def _of(self, name: str, where: Mapping[str, str] | None) -> Iterable[Sample]:
         given = (where or {}).items()

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.api.world import ODD, PATIENT, POLICIES, ask
 from tests.observability.harness import Observed
+from tests.observability.shown import Name
 from tests.support import eventually
 
 USED = ("auto", "solo", "hurt", "hurried", "dead", "named", "frugal")
@@ -22,9 +23,10 @@ CHANGED: dict[str, Any] = {
 }
 LEGS = {"ant": 11, "bee": 7, "cat": 5, "late": 2, "mute": 2, "namer": 1, "numb": 1}
 REQUESTS = {"answered": 15, "failed": 3, "refused": 5}
+FIRING = ("NoExpert", "ErrorsBurnFast", "ErrorsBurnSlow", "ReloadRejected", "DecisionLogDrops")
+ALERTS = len(FIRING)
 RECORDS = sum(REQUESTS.values()) + sum(LEGS.values())  # a row for each request and for each call
-CHARS_PER_TOKEN = 3  # of an estimate, where an expert failed before it said what it used
-QUESTION = len(str(ask()["messages"])) // CHARS_PER_TOKEN
+HELD = (5, 6)  # prompt and output tokens that are held for an answer of 6: what is estimated of one that never came
 
 
 def happen(router: Observed) -> None:
@@ -39,7 +41,7 @@ def happen(router: Observed) -> None:
         *[(ask("bee"), 200)] * 3,  # named
         (ask("named"), 200),  # the keyword expert is asked, and knows; then a vote of ant, bee and cat
         (ask("hurt"), 200),  # mute fails, ant steps in
-        (ask("hurried"), 200),  # late has no first token in time, ant steps in
+        (ask("hurried", max_tokens=6), 200),  # late has no first token in time, ant steps in
         (ask("dead"), 502),  # mute and numb: mute's second failure in a row opens its breaker
         *[(ask("gone"), 503)] * 2,  # nobody listens there
         *[(ask("no-such-model"), 404)] * 4,
@@ -47,17 +49,17 @@ def happen(router: Observed) -> None:
     ):
         assert world.post(body).status_code == status, body
     router.used_to_be_quick("late")
-    assert world.post(ask("hurried")).status_code == 200  # so that ant is asked beside it before its time is over
+    # So that ant is asked beside it before its time is over.
+    assert world.post(ask("hurried", max_tokens=6)).status_code == 200
     telemetry.log_dropped("queue_full", 2)
     telemetry.config_rejected()
     eventually(lambda: world.metric("symposium_in_flight") == 0)
     eventually(lambda: world.metric("symposium_legs_total") == sum(LEGS.values()))
-    eventually(lambda: world.metric("symposium_tokens_total", expert="late") == 2 * QUESTION)  # settled behind it
+    eventually(lambda: world.metric("symposium_tokens_total", expert="late") == 2 * sum(HELD))  # settled behind it
     eventually(lambda: world.metric("symposium_decision_log_records_total") == RECORDS)
 
 
-# (dashboard, panel) -> for each query, label values in the order of the labels' names -> how many.
-EXPECTED: dict[tuple[str, str], list[dict[str, float]]] = {
+EXPECTED: dict[Name, list[dict[str, float]]] = {
     ("Overview", "Responses"): [{name: float(n) for name, n in REQUESTS.items()}],
     ("Overview", "Requests per second"): [{"200": 15, "502": 1, "503": 2, "400": 1, "404": 4}],
     ("Overview", "Requests per second by policy"): [
@@ -69,12 +71,7 @@ EXPECTED: dict[tuple[str, str], list[dict[str, float]]] = {
     ("Overview", "Queue age"): [{}],
     ("Overview", "Reloads"): [{"": 1}, {"": 1}],
     ("Overview", "Decision log"): [{"": RECORDS}, {"queue_full": 2}],
-    ("Overview", "Alerts"): [
-        {
-            f"Symposium{name}": 1
-            for name in ("NoExpert", "ErrorsBurnFast", "ErrorsBurnSlow", "ReloadRejected", "DecisionLogDrops")
-        }
-    ],
+    ("Overview", "Alerts"): [{f"Symposium{name}": 1 for name in FIRING}],
     ("Experts", "Calls"): [
         {
             **{f"{name},answered": LEGS[name] for name in ("ant", "bee", "cat", "namer")},
@@ -87,7 +84,7 @@ EXPECTED: dict[tuple[str, str], list[dict[str, float]]] = {
         {
             **{"ant,output": 11 * 6, "bee,output": 7, "cat,output": 4 * 3 + 2, "namer,output": 4},
             **{"ant,prompt": 11 * 4, "bee,prompt": 7 * 4, "cat,prompt": 4 * 4 + 3, "namer,prompt": 33},
-            **{f"{name},prompt": LEGS[name] * QUESTION for name in ("late", "mute", "numb")},
+            **{f"late,{kind}": 2 * tokens for kind, tokens in zip(("prompt", "output"), HELD, strict=True)},
         }
     ],
     ("Experts", "Breakers not closed"): [{"mute,open": 1}],
@@ -112,8 +109,7 @@ EXPECTED: dict[tuple[str, str], list[dict[str, float]]] = {
     ("Routing", "Keyword expert"): [{"named": 1}],
     ("Routing", "Texts per embedding"): [{"": 1}],
 }
-# (dashboard, panel) -> histogram, label, and which of its series.
-QUANTILES: dict[tuple[str, str], tuple[str, str, dict[str, str]]] = {
+QUANTILES: dict[Name, tuple[str, str, dict[str, str]]] = {
     ("Overview", "Request time (E2E)"): ("symposium_request_seconds", "policy", {}),
     ("Overview", "First byte of streams (TTFT)"): ("symposium_first_byte_seconds", "policy", {"stream": "true"}),
     ("Experts", "Duration of a call"): ("symposium_leg_seconds", "expert", {}),
@@ -122,8 +118,7 @@ QUANTILES: dict[tuple[str, str], tuple[str, str, dict[str, str]]] = {
     ("Routing", "Router's own work"): ("symposium_overhead_seconds", "policy", {}),
     ("Routing", "Experts' time"): ("symposium_engine_seconds", "policy", {}),
 }
-# (dashboard, panel) -> for each query: metric, label, factor.
-SAME_AS: dict[tuple[str, str], list[tuple[str, str, float]]] = {
+SAME_AS: dict[Name, list[tuple[str, str, float]]] = {
     ("Overview", "Last reload"): [("symposium_config_last_success_timestamp_seconds", "", 1000)],
     ("Routing", "Worth of a right answer"): [("symposium_usd_per_right", "policy", 1)],
     ("Routing", "Seconds per second"): [
