@@ -51,7 +51,7 @@ class FeedbackFollower:
 
     async def start(self) -> None:
         """With what there is by now, as far as that can be read; and follows it from then on."""
-        await self._looked()
+        await self.look()
         self._task = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
@@ -71,9 +71,10 @@ class FeedbackFollower:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(max(POLL_S, self._rest_s))
-            await self._looked()
+            await self.look()
 
-    async def _looked(self) -> None:
+    async def look(self) -> None:
+        """Once: reads what is new, and moves profiles where that changes anything. Fails nobody."""
         try:
             await self._look()
         except LedgerUnavailable:
