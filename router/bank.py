@@ -96,6 +96,16 @@ class Bank:
         asked = asyncio.ensure_future(self._ledger.reserve(payer, holds, self.now()))
         return await self._answered(asked, payer, holds, "reserve", lambda: self._void(payer, holds))
 
+    async def pass_on(self, leg_id: str, held: int, payer: Payer, hold: Hold) -> Short | None:
+        """A leg that has used nothing of what was `held` for it leaves it to another one; as `hold`, but where that is
+        not enough the old hold stays.
+        """
+        asked = asyncio.ensure_future(self._ledger.pass_on(leg_id, payer, hold, self.now()))
+        short = await self._answered(asked, payer, (hold,), "pass_on", lambda: self._void(payer, (hold,)))
+        if short is None:
+            self._emit(Booked(payer.tenant, held, 0, expert=hold.expert, leg_id=leg_id))
+        return short
+
     async def more(self, payer: Payer, hold: Hold) -> Short | None:
         """The hold of a leg under way grows; as `hold`, but what it held before stays in any case."""
         asked = asyncio.ensure_future(self._ledger.renew(payer, hold, self.now()))
@@ -108,16 +118,6 @@ class Bank:
     def free(self, leg_id: str, tenant: str, expert: str, held: int) -> None:
         """The hold of a leg that was never sent goes back."""
         self._later(_Booking(leg_id, tenant, expert, held, self.clock(), None))
-
-    async def give_back(self, leg_id: str, tenant: str, expert: str, held: int) -> bool:
-        """As `free`, and only then returns; False when it will be later."""
-        try:
-            await self._ledger.void([leg_id], self.now())
-        except LedgerUnavailable:
-            self.free(leg_id, tenant, expert, held)
-            return False
-        self._emit(Booked(tenant, held, 0, expert=expert, leg_id=leg_id))
-        return True
 
     def left(self, meters: Sequence[Meter]) -> tuple[Meter, int] | None:
         """The meter with the least room as far as this replica knows, and at most how much that is, nanodollars.

@@ -125,8 +125,8 @@ class Funding:
         return replace(decision, plan=found, budget=budget)
 
     def _less(self, decision: Decision, short: Short) -> Decision:
-        """What can be had with the money that is left. What others only hold may be free again in a moment: no reason to
-        give less.
+        """What can be had with the money that is left. What others only hold may be free again in a moment, and is no
+        reason to give less.
         """
         room = (short.meter.limit or 0) - short.settled - short.held
         mine = decision.budget.nanos

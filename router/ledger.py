@@ -2,6 +2,7 @@
 
     reserve   all holds of a request, or none, in one atomic step, within every meter
     renew     one hold grows, or a leg that was not planned gets one
+    pass_on   one hold becomes another leg's
     settle    a hold becomes a charge and a journal entry, in one transaction; once, however often it is asked for
     orphans   holds of replicas that were not heard of for too long, for whoever settles them
 
@@ -179,6 +180,11 @@ class Ledger(Protocol):
     async def renew(self, payer: Payer, hold: Hold, now: float) -> Short | None:
         """The leg's hold grows by `hold.amount` and its output tokens, on the meters and within the limits that it was
         made with; a leg that has none gets one. A settled leg gets nothing: None. Asked for twice, it grows twice.
+        """
+
+    async def pass_on(self, leg_id: str, payer: Payer, hold: Hold, now: float) -> Short | None:
+        """A leg that has used nothing leaves its money to another one, in one step: nobody comes between. Where the new
+        hold is larger than there is room for, the old one stays. A leg that has no hold has none to leave.
         """
 
     async def settle(self, charges: Sequence[Charge], now: float) -> tuple[Settled, ...]:

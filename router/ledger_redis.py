@@ -40,6 +40,10 @@ class RedisLedger:
     async def renew(self, payer: Payer, hold: Hold, now: float) -> Short | None:
         return _short(await self._redis.run(scripts.RENEW, *self._call(), *_payer(payer), *_hold(hold)))
 
+    async def pass_on(self, leg_id: str, payer: Payer, hold: Hold, now: float) -> Short | None:
+        told = *self._call(), *_payer(payer), *_hold(hold), leg_id
+        return _short(await self._redis.run(scripts.PASS_ON, *told))
+
     async def settle(self, charges: Sequence[Charge], now: float) -> tuple[Settled, ...]:
         told = [argument for charge in charges for argument in _charge(charge)]
         booked = await self._redis.run(scripts.SETTLE, now, int(now // DAY_S), *told)

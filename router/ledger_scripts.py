@@ -111,6 +111,28 @@ return false
 """
 )
 
+# As RESERVE, with one hold, then the leg that leaves its own.
+PASS_ON = Script(
+    BEGIN
+    + _HOLDS
+    + _FREED
+    + """
+local leg, old = ARGV[5], ARGV[11]
+table.remove(ARGV, 11)
+local freed = call('HMGET', P .. 'hold:' .. old, 'owner', 'payer', 'amount')
+if not freed[1] then return reserve(ARGV) end
+local meters = cjson.decode(freed[2])[5]
+move(meters, tonumber(freed[3]))
+local found = reserve(ARGV)
+if found then
+    for _, meter in ipairs(meters) do call('HINCRBY', P .. 'held:' .. meter[2], meter[1], freed[3]) end
+    return found
+end
+free(old, freed[1])
+return false
+"""
+)
+
 # now, day, then of each charge: leg, amount, prompt and output tokens, estimated.
 SETTLE = Script(
     BEGIN

@@ -67,14 +67,20 @@ class SqliteLedger:
 
         return await self._short(grow)
 
+    async def pass_on(self, leg_id: str, payer: Payer, hold: Hold, now: float) -> Short | None:
+        def swap(db: sqlite3.Connection) -> None:
+            _free(db, leg_id)
+            _hold(db, payer, (hold,))
+
+        return await self._short(swap)
+
     async def settle(self, charges: Sequence[Charge], now: float) -> tuple[Settled, ...]:
         return await self._run(lambda db: tuple(found for c in charges if (found := _settle(db, c, now))))
 
     async def void(self, leg_ids: Sequence[str], now: float) -> None:
         def free(db: sqlite3.Connection) -> None:
             for leg_id in leg_ids:
-                if freed := db.execute(tables.FREE, (leg_id,)).fetchone():
-                    _move(db, _payer(*freed[:2]).meters, held=freed[4], settled=0)
+                _free(db, leg_id)
 
         await self._run(free)
 
@@ -155,6 +161,12 @@ class SqliteLedger:
             return await self._database.read(work)
         except sqlite3.Error as error:
             raise LedgerUnavailable(f"{self._database.path}: {error}") from error
+
+
+def _free(db: sqlite3.Connection, leg_id: str) -> None:
+    """What is held for it, if anything."""
+    if freed := db.execute(tables.FREE, (leg_id,)).fetchone():
+        _move(db, _payer(*freed[:2]).meters, held=freed[4], settled=0)
 
 
 def _hold(db: sqlite3.Connection, payer: Payer, holds: Sequence[Hold]) -> None:

@@ -197,6 +197,8 @@ class Legs:
                 self._learn(leg, leg.turn, outcome, failed=failed)
                 if outcome == "answered" and leg.usage is not None:
                     self._settled(leg, leg.usage)
+                elif leg.unused:  # at once: whoever is asked in its place may need its money
+                    self._settled(leg, Usage())
                 else:
                     self._in_background(self._settle(leg))
 

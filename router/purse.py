@@ -21,6 +21,7 @@ from router.outlook import Outlook
 from router.records import Usage
 
 LOW_WATER = 0.5  # of the next slice: with less than that left, it is asked for
+UNUSED = Usage()
 LEAST_SLICE = 64  # tokens
 Price = Callable[[str, int, int], int]  # expert, prompt and output tokens -> nanodollars
 
@@ -114,7 +115,9 @@ class Purse:
     def __init__(self, bank: Bank, payer: Payer, terms: Terms, price: Price) -> None:
         self._bank, self._payer, self._terms, self._price = bank, payer, terms, price
         self._grants: dict[str, Grant] = {}
+        self._left: dict[str, Grant] = {}  # held for calls that have used nothing
         self._spent_nanos = self._spent_tokens = 0
+        self._closed = False
 
     async def begin(self, legs: Sequence[tuple[str, str]]) -> Short | None:
         """Money for these calls (leg id, expert), for all of them or for none: then what is short.
@@ -127,12 +130,10 @@ class Purse:
         return await self._held(granted)
 
     async def open(self, leg_id: str, expert: str) -> int | None:
-        """As `Funds`: a call of the plan has its money already."""
+        """As `Funds`: a call of the plan has its money already, one in another's place takes what that has left."""
         grant = self._grants.get(leg_id)
         if grant is not None and grant.expert != expert:  # held for another one, who costs something else
-            del self._grants[leg_id]
-            if not await self._bank.give_back(leg_id, self._payer.tenant, grant.expert, grant.held):
-                raise ExpertUnfunded(expert, "the ledger cannot be reached")
+            self.ended(leg_id, None)
             grant = None
         if grant is None:
             grant = self._granted(leg_id, expert)
@@ -153,7 +154,14 @@ class Purse:
         short: Short | None = None
         done = False
         try:
-            short = await self._bank.hold(self._payer, [self._hold(*item) for item in granted.items()])
+            holds = [self._hold(*item) for item in granted.items()]
+            if self._left and len(holds) == 1:
+                left_id, left = self._left.popitem()
+                short = await self._bank.pass_on(left_id, left.held, self._payer, holds[0])
+                if short is not None:
+                    self._left[left_id] = left
+            else:
+                short = await self._bank.hold(self._payer, holds)
             done = short is None
             return short
         finally:
@@ -178,8 +186,10 @@ class Purse:
         grant = self._grants.pop(leg_id, None)
         if grant is None:
             return
-        if usage is None:
-            self._bank.free(leg_id, self._payer.tenant, grant.expert, grant.held)
+        if usage is None or usage == UNUSED:  # whoever is asked in its place may need what it leaves
+            self._left[leg_id] = grant
+            if self._closed:
+                self._free_left()
             return
         amount = self._price(grant.expert, usage.prompt_tokens, usage.completion_tokens)
         self._spent_nanos += amount
@@ -189,8 +199,15 @@ class Purse:
 
     def close(self) -> None:
         """What is held for calls that were not made goes back; those under way are settled as they end."""
+        self._closed = True
         for leg_id in [leg_id for leg_id, grant in self._grants.items() if not grant.opened]:
-            self.ended(leg_id, None)
+            self._left[leg_id] = self._grants.pop(leg_id)
+        self._free_left()
+
+    def _free_left(self) -> None:
+        while self._left:
+            leg_id, grant = self._left.popitem()
+            self._bank.free(leg_id, self._payer.tenant, grant.expert, grant.held)
 
     def _granted(self, leg_id: str, expert: str) -> Grant:
         """How long this expert's answer may be, and how much of it is paid for at first."""

@@ -146,6 +146,32 @@ async def test_a_hold_that_is_voided_is_as_if_it_had_never_been(ledger: Ledger) 
     assert await entries(ledger) == []
 
 
+async def test_a_leg_that_used_nothing_leaves_its_money_to_another(ledger: Ledger) -> None:
+    """In one step, of a budget in which there is no other money; asked for again, nothing changes."""
+    await ledger.reserve(payer(DAY), [hold("a", 300), hold("b", 700)], NOW)
+    for _ in range(2):
+        assert await ledger.pass_on("a", payer(DAY), hold("c", 200), NOW) is None
+        assert await stand(ledger, DAY) == [(0, 900)]
+    await ledger.settle([charge("a", 100), charge("c", 150)], NOW)
+    assert [(entry.leg_id, entry.held, entry.charged) for entry in await entries(ledger)] == [("c", 200, 150)]
+    assert await stand(ledger, DAY) == [(150, 700)]
+
+
+async def test_what_is_too_little_for_another_leg_stays(ledger: Ledger) -> None:
+    """Nothing is lost by asking; with more room it grows on its way."""
+    await ledger.reserve(payer(DAY), [hold("a", 300), hold("b", 600)], NOW)
+    short = await ledger.pass_on("a", payer(DAY), hold("c", 401), NOW)
+    assert short is not None
+    assert await stand(ledger, DAY) == [(0, 900)]
+    assert await ledger.pass_on("a", payer(DAY), hold("c", 400), NOW) is None
+    assert await stand(ledger, DAY) == [(0, 1000)]
+    assert await ledger.pass_on("unknown", payer(DAY), hold("d", 1), NOW) is not None
+    assert await ledger.pass_on("c", payer(DAY), hold("c", 100), NOW) is None
+    assert await stand(ledger, DAY) == [(0, 700)]
+    await ledger.leave("replica")
+    assert {orphan.hold.leg_id for orphan in await ledger.orphans(NOW)} == {"b", "c"}
+
+
 async def test_meters_stand_in_the_order_asked_for(ledger: Ledger) -> None:
     """Zeros where nothing was ever held; an account stands in each of its periods by itself."""
     await ledger.reserve(payer(MONTH), [hold("a", 5)], NOW)

@@ -21,7 +21,8 @@ async def test_what_is_planned_is_held_at_once_or_not_at_all(tmp_path: Path) -> 
         await bank.start()
         one = PROMPT + 50 * OUT
         short = await world.purse(bank, 2 * one - 1, max_tokens=50).begin(LEGS)
-        assert short is not None and not short.passing
+        assert short is not None
+        assert not short.passing
         assert (await world.standing()).held == 0
         purse = world.purse(bank, 2 * one, "r2", max_tokens=50)
         assert await purse.begin(LEGS) is None
@@ -42,6 +43,7 @@ async def test_a_call_is_settled_by_what_it_used(tmp_path: Path) -> None:
         await purse.open("r-1", "bob")
         purse.ended("r-0", Usage(10, 7))
         purse.ended("r-1", None)
+        purse.close()
         await bank.stop(5)
         standing = await world.standing()
         assert (standing.settled, standing.held) == (PROMPT + 7 * OUT, 0)
@@ -113,6 +115,7 @@ async def test_calls_that_were_not_planned_keep_to_the_querys_own_budget(tmp_pat
             await purse.open("r-0r", "cy")
         purse.ended("r-0x", Usage(10, 1))
         assert (await purse.open("r-0r", "cy") or 0) > 40
+        purse.close()
         for leg in ("r-0", "r-0r"):
             purse.ended(leg, Usage())
         await bank.stop(5)
@@ -128,7 +131,29 @@ async def test_tokens_are_bounded_over_all_calls_and_samples(tmp_path: Path) -> 
         assert await purse.open("r-0x", "bob") == (50 - 30) // 3
         for leg in ("r-0", "r-0x"):
             purse.ended(leg, None)
+        purse.close()
         await bank.stop(5)
+
+
+async def test_a_call_that_failed_leaves_its_money_to_the_one_in_its_place(tmp_path: Path) -> None:
+    """Also where the budget is all held: nobody else can come between."""
+    async with money(tmp_path) as world:
+        bank = world.bank()
+        await bank.start()
+        one = PROMPT + 50 * OUT
+        purse = world.purse(bank, 2 * one, max_tokens=50)
+        await purse.begin(LEGS)
+        await purse.open("r-0", "ada")
+        purse.ended("r-0", Usage())
+        assert await world.purse(bank, 2 * one, "r2", max_tokens=50).begin([("r2-0", "ada")]) is not None
+        await purse.open("r-0r", "cy")
+        purse.ended("r-0r", Usage(10, 50))
+        purse.ended("r-1", None)
+        purse.close()
+        await bank.stop(5)
+        standing = await world.standing()
+        assert (standing.settled, standing.held) == (one, 0)
+        assert [e.leg_id async for e in world.ledger.journal(0, 2e9)] == ["r-0r"]
 
 
 async def test_what_was_held_for_one_expert_does_not_pay_for_another(tmp_path: Path) -> None:
