@@ -28,6 +28,7 @@ from router.watch import Watch
 
 SETTLE_WAIT_S = 5.0
 DEADLINE_GRAIN_S = 0.002  # a limit that passes so shortly before the deadline is the deadline
+DEADLINE_HEADER = "x-symposium-deadline-ms"  # an expert elsewhere may be a symposium, too
 STOPPED: Mapping[Stopped, type[ExpertError]] = {"deadline": ExpertOutOfTime, "budget": ExpertUnfunded}
 EXTRA = ("system_fingerprint", "service_tier")  # of a chunk, kept for the whole answer
 PATHS: Mapping[Kind, str] = {"chat": CHAT, "completion": COMPLETIONS}
@@ -232,10 +233,10 @@ class Legs:
 
 
 def _bounded(endpoint: Endpoint, left_s: float) -> Endpoint:
-    """No limit of it lies behind the request's deadline."""
-    limits = endpoint.limits
+    """No limit of it lies behind the request's deadline, and whoever answers may know what time is left."""
+    limits, headers = endpoint.limits, {**endpoint.headers, DEADLINE_HEADER: f"{max(left_s * 1000, 1):.0f}"}
     ends = {name: min(getattr(limits, name), left_s) for name in ("connect_s", "first_byte_s", "total_s")}
-    return replace(endpoint, limits=limits.model_copy(update=ends))
+    return replace(endpoint, limits=limits.model_copy(update=ends), headers=headers)
 
 
 def _capped(body: JsonObject, cap: int) -> JsonObject:
