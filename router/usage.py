@@ -20,7 +20,7 @@ from router.money import NANOS
 
 By = Literal["tenant", "key", "day", "policy", "expert"]
 Format = Literal["json", "csv"]
-MOST_OPEN = 100_000  # requests that are remembered, so that their calls count as one
+MOST_OPEN = 20_000  # requests that are remembered, so that their calls count as one
 MOST_DAYS = 400
 _OF: Final[Mapping[By, Callable[[Entry], str]]] = {
     "tenant": lambda entry: entry.tenant,

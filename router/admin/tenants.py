@@ -23,7 +23,7 @@ from router.admin.keys import MAX_OVERLAP_S, OVERLAP_S, Keys
 from router.admin.service import Admin
 from router.api.http import read_body
 from router.api.schema_shared import json_object
-from router.api.usage import answer
+from router.api.usage import Sums
 from router.errors import BadRequest
 from router.follow import config_of
 from router.money import usd
@@ -91,8 +91,8 @@ async def _tenants(request: Request) -> Response:
 
 
 async def _usage(request: Request) -> Response:
-    admin: Admin = request.app.state.admin
-    return await answer(admin.ledger, wanted(dict(request.query_params), datetime.now(UTC).date()))
+    sums: Sums = request.app.state.sums
+    return await sums.answer(wanted(dict(request.query_params), datetime.now(UTC).date()))
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from router.api.idempotency import Idempotent
 from router.api.openapi import document
 from router.api.schema import parse_chat
 from router.api.schema_completion import parse_completion
-from router.api.usage import answer
+from router.api.usage import Sums
 from router.caller import Caller
 from router.callers import check_model, check_scope, may_ask, usable_experts
 from router.errors import NotFound
@@ -43,6 +43,7 @@ def build_app(open_service: OpenService) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_service() as service:
             app.state.service = service
+            app.state.sums = Sums(service.ledger)
             app.state.held = held = Held(service.telemetry.in_flight.set)
             app.state.chat = chat = Idempotent(Completions(service, parse_chat, held), service, held)
             text = Idempotent(Completions(service, parse_completion, held), service, held)
@@ -106,7 +107,8 @@ async def _model(request: Request, caller: Caller) -> Response:
 async def _usage(request: Request, caller: Caller) -> Response:
     check_scope(caller, "usage")
     of = wanted(dict(request.query_params), datetime.now(UTC).date(), caller.tenant)
-    return await answer(_service(request).ledger, of)
+    sums: Sums = request.app.state.sums
+    return await sums.answer(of)
 
 
 async def _feedback(request: Request, caller: Caller) -> Response:

@@ -53,3 +53,13 @@ def test_a_fleet_shares_one_base() -> None:
     """Eight adapters and the base itself, on one engine."""
     config = load(CONFIGS / "lora-fleet.yaml")
     assert (len(config.engines), len(config.loras("mistral")), len(config.experts)) == (1, 8, 9)
+
+
+def test_the_tenants_example_shows_what_docs_speak_of() -> None:
+    """Two tenants over the quickstart, keys by digest, budgets at several levels; nobody has its keys."""
+    config = load(CONFIGS / "tenants.yaml")
+    assert set(config.tenants) == {"acme", "school"}
+    assert {key.tenant for key in config.server.api_keys} == {"acme", "school"}
+    assert config.tenants["school"].usd_per_day is not None
+    assert config.server.budget.ceiling.deadline_ms is not None
+    assert set(config.experts) == set(load(CONFIGS / "quickstart.yaml").experts)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
-from router.errors import BadRequest
+from router.api.usage import MOST_WAITING, Sums
+from router.errors import BadRequest, Overloaded
 from router.ledger import Entry
 from router.usage import MOST_OPEN, Sum, Usage, exact, report, table, wanted
 
@@ -166,3 +168,23 @@ def test_json_and_csv_say_the_same() -> None:
     rows = list(csv.DictReader(table(sums, of).splitlines()))
     assert rows == [{name: str(value) for name, value in row.items()} for row in told["data"]]
     assert table(Usage("day"), wanted({}, TODAY)).splitlines() == [",".join(["day", *Sum().json()])]
+
+
+async def test_so_many_wait_for_their_report_and_no_more() -> None:
+    """One is summed at a time; a journal that is never through stands for a long one."""
+
+    class Endless:
+        async def journal(self, since: float, until: float, *, tenant: str | None, after: int = 0) -> Any:
+            await asyncio.Event().wait()
+            yield
+
+    sums = Sums(Endless())  # type: ignore[arg-type]  # only its journal is read
+    waiting = [asyncio.create_task(sums.answer(wanted({}, TODAY))) for _ in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as caught:
+        await sums.answer(wanted({}, TODAY))
+    assert caught.value.status == 429
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert sums._waiting == 0
