@@ -53,9 +53,9 @@ local function short(meters, amount)
 end
 
 -- client, number, owner, payer, then of each hold: leg, expert, hosted, amount, prompt and output tokens
-local function reserve(args)
+local function reserve(args, last)
     local new, amount = {}, 0
-    for i = 5, #args, 6 do
+    for i = 5, last, 6 do
         local leg = args[i]
         if call('EXISTS', P .. 'hold:' .. leg) == 0 and call('SISMEMBER', P .. 'booked', leg) == 0
                 and not late(leg, args[1], args[2]) then
@@ -93,7 +93,7 @@ local function free(leg, owner)
 end
 """
 
-RESERVE = Script(BEGIN + _HOLDS + "return reserve(ARGV)")
+RESERVE = Script(BEGIN + _HOLDS + "return reserve(ARGV, #ARGV)")
 
 # As RESERVE, with one hold.
 RENEW = Script(
@@ -102,7 +102,7 @@ RENEW = Script(
     + """
 local hold = P .. 'hold:' .. ARGV[5]
 local payer = call('HGET', hold, 'payer')
-if not payer then return reserve(ARGV) end
+if not payer then return reserve(ARGV, 10) end
 local found = short(cjson.decode(payer)[5], tonumber(ARGV[8]))
 if found then return found end
 call('HINCRBY', hold, 'amount', ARGV[8])
@@ -117,19 +117,20 @@ PASS_ON = Script(
     + _HOLDS
     + _FREED
     + """
-local leg, old = ARGV[5], ARGV[11]
-table.remove(ARGV, 11)
-local freed = call('HMGET', P .. 'hold:' .. old, 'owner', 'payer', 'amount')
-if not freed[1] then return reserve(ARGV) end
-local meters = cjson.decode(freed[2])[5]
-move(meters, tonumber(freed[3]))
-local found = reserve(ARGV)
-if found then
-    for _, meter in ipairs(meters) do call('HINCRBY', P .. 'held:' .. meter[2], meter[1], freed[3]) end
-    return found
+local old = ARGV[11]
+local hold = P .. 'hold:' .. old
+local owner, payer, amount = unpack(call('HMGET', hold, 'owner', 'payer', 'amount'))
+if not owner then return reserve(ARGV, 10) end
+local meters, fields = cjson.decode(payer)[5], call('HGETALL', hold)
+move(meters, tonumber(amount))
+free(old, owner)
+local found = reserve(ARGV, 10)
+if found then -- as it was
+    for _, meter in ipairs(meters) do call('HINCRBY', P .. 'held:' .. meter[2], meter[1], amount) end
+    call('HSET', hold, unpack(fields))
+    call('SADD', P .. 'owned:' .. owner, old)
 end
-free(old, freed[1])
-return false
+return found
 """
 )
 
