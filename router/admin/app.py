@@ -30,6 +30,7 @@ from router.admin.service import Admin
 from router.admin.tenants import tenant_routes
 from router.api.handlers import HANDLERS
 from router.api.http import read_body
+from router.api.usage import Sums
 from router.errors import BadRequest, NotFound, SymposiumError, Unauthorized
 from router.snapshot import Snapshot
 from router.store import Version
@@ -45,7 +46,7 @@ def build_admin(open_admin: OpenAdmin, token: str) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_admin() as admin:
-            app.state.admin = admin
+            app.state.admin, app.state.sums = admin, Sums(admin.ledger)
             yield
 
     def guarded(handler: Handler) -> Handler:
