@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +22,11 @@ import pytest
 import yaml
 
 from router.api.app import build_app
+from router.bank import Bank
 from router.caller import Account, Caller
 from router.latency import MIN_CALLS
 from router.ledger import Charge, Hold, Payer
+from router.ledger_sqlite import FILE
 from router.metrics_listener import serve_metrics
 from router.opening import at, open_service
 from router.service import Service
@@ -135,20 +139,37 @@ class Observed:
 
     def paid(self, tenant: str, limit: int, *, held: int, used: int) -> None:
         """A call of the tenant's has used something else than was held for it, of a month's limit; nanodollars."""
+        leg_id = self.holds(tenant, limit, held)
+        self.books(lambda bank: bank.settle(leg_id, tenant, "ant", held, Charge(leg_id, used, 1, 1)))
 
-        async def booked() -> None:
-            bank, leg_id = self.service.bank, f"of_{tenant}-0"
+    def holds(self, tenant: str, limit: int, amount: int) -> str:
+        """So much is held for a call of the tenant's, which is what comes back."""
+        request_id = uuid.uuid4().hex
+
+        async def held(bank: Bank) -> None:
             meters = Caller(accounts=(Account(f"tenant/{tenant}", per_month=limit),)).meters(bank.now())
-            payer = Payer(leg_id.partition("-")[0], tenant, "key", "auto", bank.owner, meters)
-            assert await bank.hold(payer, [Hold(leg_id, "ant", held)]) is None
-            bank.settle(leg_id, tenant, "ant", held, Charge(leg_id, used, 1, 1))
+            payer = Payer(request_id, tenant, "key", "auto", bank.owner, meters)
+            assert await bank.hold(payer, [Hold(f"{request_id}-0", "ant", amount)]) is None
 
-        asyncio.run_coroutine_threadsafe(booked(), self.loop).result(PATIENCE_S)
+        asyncio.run_coroutine_threadsafe(held(self.service.bank), self.loop).result(PATIENCE_S)
+        return f"{request_id}-0"
+
+    def books(self, work: Callable[[Bank], None]) -> None:
+        """The router's own loop does this with its bank."""
+        self.loop.call_soon_threadsafe(work, self.service.bank)
 
     def scrape(self, accept: str = "text/plain") -> str:
         """What a scrape gets."""
         with http_client(f"http://{self.metrics}") as http:
             return http.get("/metrics", headers={"accept": accept}).text
+
+
+@contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """Somebody holds on to the ledger's file for as long: it can be read, and not be written."""
+    with closing(sqlite3.connect(data / FILE, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
 
 
 @contextmanager

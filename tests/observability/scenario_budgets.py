@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from router.ledger_sqlite import FILE
 from tests.api.world import PATIENT, POLICIES, ROWS, ask
-from tests.observability.harness import Observed
+from tests.observability.harness import Observed, locked
 from tests.observability.shown import Name
 from tests.support import eventually, raw_post
 
@@ -87,14 +83,6 @@ def happen(router: Observed) -> None:
     eventually(lambda: world.metric("symposium_budget_held_usd") == 0)
     bounded = pytest.approx(SETTLED["acme"] + SETTLED["poor"])
     eventually(lambda: world.metric("symposium_tenant_settled_usd", period="month") == bounded)
-
-
-@contextmanager
-def locked(data: Path) -> Iterator[None]:
-    """Somebody writes to the ledger's file for as long."""
-    with closing(sqlite3.connect(data / FILE, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")
-        yield
 
 
 _EXPECTED: dict[str, list[dict[str, float]]] = {

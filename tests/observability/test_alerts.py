@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from router import standings
 from router.metrics_listener import serve_metrics
 from router.telemetry import Telemetry
 from tests.api.world import PATIENT, POLICIES, KeywordEmbedder, ask
-from tests.observability.harness import Observed, Prometheus, needs_prometheus, observed, prometheus
+from tests.observability.harness import Observed, Prometheus, locked, needs_prometheus, observed, prometheus
 from tests.observability.settings import hurried, shipped_rules, targets
 from tests.support import PATIENCE_S, Recorded, eventually, raw_post
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from router.metrics_listener import Listener
 
 pytestmark = needs_prometheus
-LIMIT = 3  # requests at once
+LIMIT = 4  # requests at once
+TURNS = 3  # calls of one expert at once; nobody waits for one
+IMPATIENT = ask("late", symposium={"budget": {"deadline_ms": 150}})
 ALWAYS = {"SymposiumExpertDown", "SymposiumStaleProfile"}  # nobody listens at `gone`; no profile is of what answers
 
 
@@ -75,13 +78,17 @@ def watched(experts: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Breakers open at the first failure and try again at once."""
     folder, embedder = tmp_path_factory.mktemp("alerts"), Held()
     breakers = {"failures_in_a_row": 1, "min_calls": 1_000_000, "open_s": 0.05, "max_open_s": 0.05}
+    turns = {"least": TURNS, "first": TURNS, "most": TURNS, "queued_requests": 0}
     changed = {
         "policies": {name: POLICIES[name] for name in ("auto", "solo", "hurried", "dead")},
-        "convening": PATIENT | {"breakers": breakers},
+        "convening": PATIENT | {"breakers": breakers, "concurrency": turns},
+        "tenants": {"poor": {"usd_per_month": 1e-8}, "thrifty": {"usd_per_month": 1e-8}},
+        "ledger": {"timeout_s": 0.2, "lease_s": 3600},
         "server": {"limits": {"max_tokens": 4096, "max_in_flight": LIMIT}},
         "decisions": {"flush_s": 0.05},
     }
-    with observed(folder, experts, embedder, **changed) as router:
+    with pytest.MonkeyPatch.context() as patch, observed(folder, experts, embedder, **changed) as router:
+        patch.setattr(standings, "EVERY_S", 0.1)
         version = router.service.edition.version
         second = Telemetry(version, (), ())
         listener, port = serve_metrics(second.registry, "127.0.0.1")
@@ -136,13 +143,87 @@ def slow_slow(w: Watched) -> None:
     w.until("SymposiumLatencyBurnSlow", lambda: w.ask("dog"))
 
 
+@contextmanager
+def busy(w: Watched, *experts: str) -> Iterator[None]:
+    """A slow answer of each is under way."""
+    with ExitStack() as stack:
+        for number, name in enumerate(experts, 1):
+            line = stack.enter_context(raw_post(w.router.world.url, ask(name, stream=True)))
+            stack.callback(line.shutdown, socket.SHUT_RDWR)
+            eventually(lambda number=number: w.router.world.metric("symposium_calls_under_way") == number)  # type: ignore[misc]
+        yield
+
+
+def quiet(w: Watched) -> None:
+    """Nothing is under way."""
+    for gauge in ("symposium_in_flight", "symposium_calls_under_way"):
+        eventually(lambda gauge=gauge: w.router.world.metric(gauge) == 0)  # type: ignore[misc]
+
+
 def saturated(w: Watched) -> None:
     """As many slow requests as may be held."""
-    with ExitStack() as stack:
-        lines = [stack.enter_context(raw_post(w.router.world.url, ask("slow1", stream=True))) for _ in range(LIMIT)]
+    quiet(w)
+    with busy(w, *["slow1"] * TURNS, "slow2"):
         w.until("SymposiumAdmissionSaturated", nothing)
-        for line in lines:
-            line.shutdown(socket.SHUT_RDWR)
+
+
+def overload(w: Watched) -> None:
+    """All turns of an expert are taken, and more is asked of it."""
+    quiet(w)
+    with busy(w, *["slow1"] * TURNS):
+        w.until("SymposiumOverload", lambda: w.ask("slow1", 429))
+
+
+def deadlines_fast(w: Watched) -> None:
+    """Nothing has come by the deadline."""
+    w.until("SymposiumDeadlineBurnFast", lambda: w.router.world.post(IMPATIENT))
+
+
+def deadlines_slow(w: Watched) -> None:
+    """The same, for longer."""
+    w.until("SymposiumDeadlineBurnSlow", lambda: w.router.world.post(IMPATIENT))
+
+
+def ledger_lost(w: Watched) -> None:
+    """Somebody holds on to its file."""
+    with locked(w.folder / "data"):
+        w.until("SymposiumLedgerLost", lambda: w.ask("solo", 503))
+
+
+def settle_lag(w: Watched) -> None:
+    """An answer ends while the ledger is away, and is booked some failed tries later."""
+
+    def failed() -> float:
+        return w.router.world.metric("symposium_ledger_lost_total", operation="settle")
+
+    quiet(w)
+    with ExitStack() as stack:
+        with busy(w, "slow1"):
+            stack.enter_context(locked(w.folder / "data"))
+            before = failed()
+        eventually(lambda: failed() >= before + 8)
+    w.until("SymposiumSettleLag", nothing)
+
+
+def holds_stuck(w: Watched) -> None:
+    """Money is held for a call that nobody makes, and nothing is under way."""
+    quiet(w)
+    leg_id = w.router.holds("poor", 10, 5)
+    w.until("SymposiumHoldsStuck", nothing)
+    w.router.books(lambda bank: bank.free(leg_id, "poor", "ant", 5))
+    eventually(lambda: w.router.world.metric("symposium_budget_held_usd") == 0)
+
+
+def overrun(w: Watched) -> None:
+    """A call has used a hundred times what its tenant had left."""
+    w.router.paid("poor", 10, held=5, used=1000)
+    w.until("SymposiumOverrun", nothing)
+
+
+def nearly_spent(w: Watched) -> None:
+    """A tenant has spent its month's budget to the last nanodollar."""
+    w.router.paid("thrifty", 10, held=5, used=10)
+    w.until("SymposiumBudgetNearlySpent", nothing)
 
 
 def queue_age(w: Watched) -> None:
@@ -190,6 +271,8 @@ def target_down(w: Watched) -> None:
 CAUSES = {
     "SymposiumLatencyBurnFast": slow_fast,
     "SymposiumLatencyBurnSlow": slow_slow,
+    "SymposiumDeadlineBurnFast": deadlines_fast,
+    "SymposiumDeadlineBurnSlow": deadlines_slow,
     "SymposiumErrorsBurnFast": errors_fast,
     "SymposiumErrorsBurnSlow": errors_slow,
     "SymposiumNoExpert": no_expert,
@@ -197,6 +280,12 @@ CAUSES = {
     "SymposiumBreakerOpen": breaker_open,
     "SymposiumExtraLegs": extra_legs,
     "SymposiumAdmissionSaturated": saturated,
+    "SymposiumOverload": overload,
+    "SymposiumHoldsStuck": holds_stuck,
+    "SymposiumOverrun": overrun,
+    "SymposiumBudgetNearlySpent": nearly_spent,
+    "SymposiumLedgerLost": ledger_lost,
+    "SymposiumSettleLag": settle_lag,
     "SymposiumQueueAge": queue_age,
     "SymposiumReloadRejected": reload_rejected,
     "SymposiumConfigSplit": config_split,
