@@ -77,7 +77,7 @@ class Tenant(Grants):
 
 
 class ApiKey(Grants):
-    """A client key, stored as a digest (`symposium keys make` makes one).
+    """A client key, stored as a digest (`symposium keys digest` makes one; `keys make` needs no line here).
 
     `name`: whose it is. `sha256`: of the whole key, 64 hex digits. `tenant`: who pays for it. `scopes`: what it is for:
     to `ask`, to give `feedback`, to read its tenant's `usage`.
