@@ -23,8 +23,8 @@ from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
 
-from router.budget import Budget, Fit
-from router.offers import LEAST_TOKENS, Menu, Offer
+from router.budget import Budget, Fit, Rung
+from router.offers import LEAST_TOKENS, RUNGS, Menu, Offer
 from router.outlook import Outlook
 from router.prospects import Limits, Prospect, begins_within_s, waves_s
 from router.records import Candidate, Plan, Query
@@ -70,8 +70,9 @@ def _served(menu: Menu, offer: Offer) -> Plan:
     within_s = limits.together_s if offer.writer is None else begins_within_s(offer.writer, limits)
     waves = _waves(offer.experts, [len(wave) for wave in wish.waves], prospects, within_s)
     legs = [prospects[name] for name in offer.experts] + ([offer.writer] if offer.writer else [])
+    before: Rung = wish.fit.rung if wish.fit else "none"  # given up already, for another budget
     fit = Fit(
-        rung=offer.rung,
+        rung=max(offer.rung, before, key=RUNGS.index),
         quality=offer.worth,
         gap=offer.gap,
         usd_nanos=offer.usd_nanos,

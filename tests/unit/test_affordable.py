@@ -238,6 +238,15 @@ def test_who_is_excluded_or_not_foreseen_is_not_asked() -> None:
     assert (plan.experts, plan.spares, fit.rung) == (("d",), (), "cheaper_expert")
 
 
+def test_what_was_given_up_before_stays_told() -> None:
+    """A plan that was made for one budget and fits into another one is still not what the policy wanted."""
+    plan, _ = planned(VOTE, Budget(nanos=2000))
+    again, fit = planned(replace(VOTE, wish=plan), Budget(nanos=1999))
+    assert (again.experts, fit.rung) == (("a",), "one_expert")
+    again, fit = planned(replace(VOTE, wish=plan), Budget(nanos=2000))
+    assert (again.experts, fit.rung) == (("a", "b"), "fewer_experts")
+
+
 def test_large_panels_stay_large() -> None:
     """Judged by their weightiest five, but others of the wish that fit are kept: they do no harm."""
     rates = {name: 0.6 - place / 100 for place, name in enumerate("abcdefghij")}
