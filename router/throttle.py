@@ -22,6 +22,7 @@ from router.rate_limits import CODE, Refusal, buckets, expected_tokens, headers,
 from router.records import Query
 
 MOST_KNOWN = 10_000  # buckets that are remembered to be short
+AWAY_S = 1.0  # so long a ledger that did not answer is not asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Throttle:
         self._drawn: dict[str, _Drawn] = {}  # of requests under way
         self._owed: dict[Rate, int] = {}
         self._telling: asyncio.Task[None] | None = None
+        self._away_until = float("-inf")
 
     def check(self, caller: Caller) -> None:
         """Before anything of a request is read: asks nobody.
@@ -73,12 +75,8 @@ class Throttle:
         tokens = 0 if query is None else self._expected(caller, rates, query)
         self._check(caller, rates, tokens)
         wanted = units(rates, tokens)
-        try:
-            taken = await self._ledger.take(rates, wanted, self._now())
-        except LedgerUnavailable as error:
-            self._emit(LedgerLost("take", self._open))
-            if not self._open:
-                raise LedgerDown("Rates cannot be kept now; try again shortly.", code="ledger_down") from error
+        taken = await self._asked(rates, wanted)
+        if taken is None:
             return {}
         if taken.short is not None and taken.retry_after_s is not None:
             self._remember(taken, taken.short, taken.retry_after_s, wanted[rates.index(taken.short)])
@@ -111,6 +109,20 @@ class Throttle:
         if self._telling is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._telling, limit_s)
+
+    async def _asked(self, rates: tuple[Rate, ...], wanted: tuple[int, ...]) -> Taken | None:
+        """None: the ledger is away, and requests are served without it. One that did not answer just now is not waited
+        for again.
+        """
+        if self._clock() >= self._away_until:
+            try:
+                return await self._ledger.take(rates, wanted, self._now())
+            except LedgerUnavailable:
+                self._away_until = self._clock() + AWAY_S
+        self._emit(LedgerLost("take", self._open))
+        if not self._open:
+            raise LedgerDown("Rates cannot be kept now; try again shortly.", code="ledger_down")
+        return None
 
     async def _tell(self) -> None:
         try:
@@ -147,5 +159,6 @@ class Throttle:
         self._short[short] = Refusal(short, wanted, now + wait_s, taken.levels, now)
 
     def _refused(self, caller: Caller, error: RateLimited, unit: str) -> RateLimited:
+        error.why = unit
         self._emit(Turned(caller.tenant, "", CODE, unit))
         return error

@@ -26,7 +26,7 @@ from router.api.schema import parse_chat
 from router.api.schema_completion import parse_completion
 from router.api.usage import Sums
 from router.caller import Caller
-from router.callers import check_model, check_scope, may_ask, usable_experts
+from router.callers import anonymous, check_model, check_scope, may_ask, usable_experts
 from router.errors import NotFound
 from router.records import Kind
 from router.service import DRAIN_S, Service
@@ -168,8 +168,9 @@ async def _metrics(request: Request) -> Response:
 async def _document(request: Request) -> Response:
     service = _service(request)
     config = service.edition.config
+    names = [name for name in _names(service) if may_ask(anonymous(config), name, config)]
     locked = service.ring.locked(config)
-    return JSONResponse(document(config.server.limits, version("symposium"), _names(service), locked=locked))
+    return JSONResponse(document(config.server.limits, version("symposium"), names, locked=locked))
 
 
 def _service(request: Request) -> Service:

@@ -237,6 +237,18 @@ async def test_where_the_ledger_is_away_the_operators_choice_holds(scene: Scene,
     assert not throttle._owed
 
 
+async def test_a_ledger_that_is_away_is_not_waited_for_by_every_request(scene: Scene) -> None:
+    """One asks each second; the others are served, or refused, at once."""
+    throttle = scene.throttle(on_failure="open")
+    await scene.ledger.ledger.close()
+    for _ in range(3):
+        assert await throttle.take(ACME, "req", query()) == {}
+    assert (scene.ledger.taken, len(scene.events)) == (1, 3)
+    scene.seconds += 1
+    assert await throttle.take(ACME, "req", query()) == {}
+    assert scene.ledger.taken == 2
+
+
 async def test_what_is_remembered_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is over goes first; where all of it still holds, all goes: the ledger knows."""
     monkeypatch.setattr(throttle, "MOST_KNOWN", 2)
