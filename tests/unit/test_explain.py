@@ -57,6 +57,8 @@ def test_a_decision_shows_scores_candidates_and_plan() -> None:
         "turns": 1,
         "anchor": 0,
         "overhead_ms": 2.0,
+        "budget": {},
+        "profile_version": 0,
     }
 
 
