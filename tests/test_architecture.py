@@ -25,7 +25,8 @@ DECISIONS = (
     "rates surface correctness jury stopping replay assign assignment assigned feedback pace pricing "
     "budget affordable offers panel_search prospects quality unaffordable "
     "concurrency fair_queue forecast outlook "
-    "caller callers rate_limits usage"
+    "caller callers rate_limits usage "
+    "registry registry_rows feedback_tally feedback_versions"
 ).split()
 PLAIN = "spec accounting delivery sse errors tokens guard version prompts intervals files assembly".split()
 STEPS = (
@@ -77,7 +78,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
 }
 # Modules that may do what a rule forbids, each with its reason.
 EXEMPT: dict[str, str] = {
-    "loadtest.feedback_replay": "what it measures, learning from outcomes, is not served over HTTP yet",
+    "loadtest.feedback_replay": "what it measures, learning from outcomes, takes tens of thousands of them",
     "loadtest.newcomers_replay": "what it measures, experts that are new, takes hundreds of profiles",
 }
 # Several rooms together that only one module may know: it is the order of the steps.

@@ -27,6 +27,7 @@ from router.api.auth import authenticate
 from router.api.held import Held
 from router.api.http import ClientGone, body_in_time, header, header_values, send_error, send_in_time, while_connected
 from router.api.recording import Recording, messages
+from router.api.schema_shared import KEY_HEADER, KEY_PATTERN
 from router.callers import check_scope
 from router.errors import BadRequest, LedgerDown, SymposiumError
 from router.events import Finished, LedgerLost, Outcome
@@ -34,8 +35,6 @@ from router.ledger import LedgerUnavailable
 from router.registry import Claim, Registry
 from router.service import Service
 
-HEADER = "idempotency-key"
-KEY = re.compile(r"[\x20-\x7e]{1,255}")
 KEPT_S = 86_400.0
 MOST_BYTES = 1_048_576  # of an answer, compressed
 FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGER = 0.02, 0.5, 1.5  # between two looks whether another one has come to its end
@@ -76,7 +75,7 @@ class Idempotent:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if header(scope, HEADER) is None:
+        if header(scope, KEY_HEADER) is None:
             await self._app(scope, receive, send)
             return
         finish = _Finish(self._service)
@@ -117,7 +116,7 @@ class Idempotent:
         finish.principal = caller.key
         check_scope(caller, "ask")
         self._held.check_open()
-        limits, key = edition.config.server.limits, _key(header_values(scope, HEADER))
+        limits, key = edition.config.server.limits, _key(header_values(scope, KEY_HEADER))
         admit(caller, self._held.count, limits.max_in_flight, finish.began)
         self._service.throttle.check(caller)
         with self._held:  # also while it waits for another one; the endpoint counts it when it runs
@@ -230,11 +229,11 @@ class _Finish:
 
 
 def _key(given: list[str]) -> str:
-    if len(given) != 1 or not KEY.fullmatch(given[0]):
+    if len(given) != 1 or not re.fullmatch(KEY_PATTERN, given[0]):
         raise BadRequest(
             "Idempotency-Key must be one of 1 to 255 printable ASCII characters.",
             code="invalid_value",
-            param="idempotency-key",
+            param=KEY_HEADER,
         )
     return given[0]
 

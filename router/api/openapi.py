@@ -10,6 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 
 from router.api.schema import ChatRequest
 from router.api.schema_completion import CompletionRequest
+from router.api.schema_feedback import Feedback, FeedbackRequest
 from router.api.schema_responses import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -23,7 +24,7 @@ from router.api.schema_responses import (
     UsageReport,
     Version,
 )
-from router.api.schema_shared import SESSION, SESSION_HEADER, Request
+from router.api.schema_shared import KEY_HEADER, KEY_PATTERN, SESSION, SESSION_HEADER, Request
 from router.config import RequestLimits
 from router.records import JsonObject
 from router.usage import By, Format
@@ -72,7 +73,7 @@ def document(limits: RequestLimits, version: str, models: Sequence[str] = (), *,
             "description": "One OpenAI-compatible endpoint over many expert models.",
         },
         "security": security,
-        "paths": _asking() | _models(models) | _usage() | _process(),
+        "paths": _asking() | _feedback() | _models(models) | _usage() | _process(),
         "components": {
             "schemas": _schemas(limits, models),
             "securitySchemes": {KEY: {"type": "http", "scheme": "bearer"}},
@@ -81,7 +82,9 @@ def document(limits: RequestLimits, version: str, models: Sequence[str] = (), *,
 
 
 def _schemas(limits: RequestLimits, models: Sequence[str]) -> JsonObject:
-    named: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in (*REQUESTS, *RESPONSES)]
+    named: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "validation") for model in (*REQUESTS, *RESPONSES, FeedbackRequest, Feedback)
+    ]
     _, made = models_json_schema(named, ref_template="#/components/schemas/{model}", schema_generator=_Untitled)
     schemas: JsonObject = made["$defs"]
     for request in REQUESTS:
@@ -116,16 +119,37 @@ def _ask(
         "properties": {"data": {"anyOf": [{"const": "[DONE]"}, data]}},
         "required": ["data"],
     }
-    session = {
-        "name": SESSION_HEADER,
-        "in": "header",
-        "description": "The client's own name for the conversation.",
-        "schema": {"type": "string", "pattern": SESSION},
+    headers = [
+        _header(SESSION_HEADER, SESSION, "The client's own name for the conversation."),
+        _header(KEY_HEADER, KEY_PATTERN, "Of one request: what comes again with it is run, and paid for, once."),
+    ]
+    errors = UNANSWERED | {
+        409: "The response to this idempotency key was too large to be kept.",
+        422: "The idempotency key was used for another request.",
     }
-    return _operation(name, summary, _json(whole) | {"text/event-stream": {"schema": event}}, UNANSWERED) | {
-        "parameters": [session],
+    return _operation(name, summary, _json(whole) | {"text/event-stream": {"schema": event}}, errors) | {
+        "parameters": headers,
         "requestBody": {"required": True, "content": _json(request)},
     }
+
+
+def _header(name: str, pattern: str, what: str) -> JsonObject:
+    return {"name": name, "in": "header", "description": what, "schema": {"type": "string", "pattern": pattern}}
+
+
+def _feedback() -> JsonObject:
+    errors = LOCKED | {
+        400: "A field is wrong; `param` names it.",
+        403: "The key is not for this.",
+        404: "No routed request of that id was answered for this key lately.",
+        408: "The body did not arrive in time.",
+        409: "Feedback on this request was given already.",
+        413: "The body is too large.",
+        429: "Too much at once.",
+        503: "It cannot be kept now.",
+    }
+    given = _operation("giveFeedback", "Says whether an answer was right", _json(Feedback), errors)
+    return {"/v1/feedback": {"post": given | {"requestBody": {"required": True, "content": _json(FeedbackRequest)}}}}
 
 
 def _models(models: Sequence[str]) -> JsonObject:
@@ -150,6 +174,7 @@ def _usage() -> JsonObject:
     refused = LOCKED | {
         400: "A parameter is wrong; `param` names it.",
         403: "The key is not for this.",
+        429: "Too many ask at once.",
         503: "What was used cannot be read now.",
     }
     found = _operation("usage", "What the key's tenant has used", content, refused)

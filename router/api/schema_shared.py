@@ -33,6 +33,8 @@ CONTROLLED: Final = "is set by the server and not accepted from clients; leave i
 OURS: Final = frozenset({"model", "stream", "stream_options", "symposium"})
 SESSION_HEADER: Final = "x-session-id"
 SESSION: Final = r"^[ -~]{1,256}$"
+KEY_HEADER: Final = "idempotency-key"
+KEY_PATTERN: Final = r"^[ -~]{1,255}$"
 NO_OBJECT: Final = {"model_type", "dict_type"}  # pydantic's names; its words would be Python's
 
 

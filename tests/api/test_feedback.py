@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 
 import deploy.feedback
 from deploy.cli import app
+from experts.version import expert_versions
+from router.profiles import Profiles
 from tests.api.reload_world import Fleet, fleet
-from tests.api.world import SUM, World, ask, routing
+from tests.api.world import SUM, World, ask, config, profiles, routing
 from tests.support import CHAT, Recorded, eventually_equal
 
 KEYS = ("ann", "ben", "cyd", "dan", "eli", "fay", "gus", "hal")
@@ -37,7 +39,18 @@ SERVER = {"api_keys": [*map(configured, KEYS), configured("mute", scopes=["ask"]
 
 
 @pytest.fixture(scope="module")
-def running(experts: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def measured(experts: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The world's profiles are of what answers there: feedback on anything else would not count."""
+    served = config(tmp_path_factory.mktemp("measured"), experts.url, "http://127.0.0.1:9")
+    versions = expert_versions(served.experts, served.engines)
+    found = {n: p.model_copy(update={"expert_version": versions[n]}) for n, p in profiles().experts.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.api.world.profiles", lambda: Profiles(experts=found))
+        yield
+
+
+@pytest.fixture(scope="module")
+def running(experts: Recorded, measured: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with fleet(tmp_path_factory.mktemp("feedback"), experts, server=SERVER) as found:
         yield found
 
@@ -312,6 +325,7 @@ def test_the_command_shows_and_changes_it(pair: Fleet, monkeypatch: pytest.Monke
     assert CliRunner().invoke(app, ["feedback", "restore", str(pair.file), str(10**9)]).exit_code == 1
 
 
+@pytest.mark.usefixtures("measured")
 def test_without_keys_all_feedback_is_one_voice(experts: Recorded, tmp_path: Path) -> None:
     """Nothing tells one client from another there: together they weigh what one key does."""
     with routing(tmp_path, experts) as world:
