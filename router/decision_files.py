@@ -53,6 +53,16 @@ MIGRATIONS = (
     CREATE INDEX decisions_request ON decisions (request_id);
     CREATE INDEX legs_request ON legs (request_id);
     """,
+    """
+    ALTER TABLE decisions ADD COLUMN tenant TEXT;
+    ALTER TABLE decisions ADD COLUMN refused_for TEXT;
+    ALTER TABLE decisions ADD COLUMN deadline_s REAL;
+    ALTER TABLE decisions ADD COLUMN max_cost_usd REAL;
+    ALTER TABLE decisions ADD COLUMN degraded TEXT;
+    ALTER TABLE decisions ADD COLUMN quality REAL;
+    ALTER TABLE decisions ADD COLUMN ended_early TEXT;
+    ALTER TABLE decisions ADD COLUMN budget_json TEXT;
+    """,
 )  # their number is SCHEMA_VERSION in router/decision_rows.py
 _NAME = re.compile(r"decisions-(\d{4}-\d{2}-\d{2})-(\d{4,})\.sqlite3")
 _TYPES: dict[type, str] = {int: "INTEGER", float: "REAL", str: "TEXT", bool: "BOOLEAN"}

@@ -15,15 +15,17 @@ from typing import Any
 
 import orjson
 
+from router.budget import Budget, Fit
 from router.config_observability import Prompts
 from router.config_policies import Policy
 from router.events import Finished, LegEnded, LegSettled
 from router.explain import decision_json, outcome_json
+from router.money import usd as to_usd
 from router.records import Ballot, Decision, Role, Usage
 from router.redact import redacted_start
 from router.response import Response
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 HASH_CHARS = 32  # hexadecimal: 128 bits
 MAX_INTEGER = 2**63 - 1  # that a column holds; experts elsewhere say what they like
 Usd = Callable[[str, Usage], float]
@@ -115,6 +117,14 @@ class DecisionRow:
     vote_json: str | None = None
     missing_json: str | None = None
     stale_json: str | None = None
+    tenant: str | None = None
+    refused_for: str | None = None
+    deadline_s: float | None = None
+    max_cost_usd: float | None = None
+    degraded: str | None = None
+    quality: float | None = None
+    ended_early: str | None = None
+    budget_json: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +148,7 @@ class LegRow:
 
 def decision_row(event: Finished, unix_s: float, terms: Terms, words: Words) -> DecisionRow:
     """The row of a request that is over. `words` for its policy."""
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = {"tenant": event.tenant or None, "refused_for": event.why}
     if event.decision is not None:
         known |= _decided(event.decision, event.response, words)
     if event.response is not None:
@@ -204,6 +214,18 @@ def _decided(decision: Decision, response: Response | None, words: Words) -> dic
         "candidates_json": _json(told["candidates"]),
         "plan_json": _json(told["plan"]),
         "stale_json": _json(told["stale_profiles"]),
+        **_bounded(decision.budget, decision.plan.fit),
+        "budget_json": _json(told["budget"]),
+    }
+
+
+def _bounded(budget: Budget, fit: Fit | None) -> dict[str, Any]:
+    """What it might spend, and what was given up for that."""
+    return {
+        "deadline_s": budget.deadline_s,
+        "max_cost_usd": None if budget.nanos is None else to_usd(budget.nanos),
+        "degraded": fit.rung if fit is not None and fit.rung != "none" else None,
+        "quality": fit.quality if fit is not None else None,
     }
 
 
@@ -222,6 +244,7 @@ def _answered(response: Response, usd: Usd, words: Words) -> dict[str, Any]:
         "vote_spread": ballot.spread if ballot else None,
         "vote_json": _votes(ballot, words) if ballot else None,
         "missing_json": _json(response.missing),
+        "ended_early": response.ended_early,
     }
 
 

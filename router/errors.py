@@ -52,6 +52,7 @@ class SymposiumError(Exception):
         self.after_s = self.retry_after_s if retry_after_s is None else retry_after_s
         self.again = self.retryable if retryable is None else retryable
         self.more_headers: Mapping[str, str] = {}
+        self.why: str | None = None  # a word for metrics and the decision log, where a budget or a rate refuses
 
     def body(self) -> dict[str, dict[str, Any]]:
         """OpenAI's error object, with the details beside its own fields."""

@@ -82,7 +82,8 @@ class Finished:
     """The client's request is over. `policy` is "" when it was refused before one was known.
 
     `code` is the error's, where it ended in one; `decision` and `response` are there as far as it came; `first_byte_s`
-    is when the response began. `trace_id`: only of a trace that is recorded, so that others may point to it.
+    is when the response began. `trace_id`: only of a trace that is recorded, so that others may point to it. `tenant`:
+    "" where nobody was known to ask; `why`: as in `Turned`.
     """
 
     policy: str
@@ -97,6 +98,8 @@ class Finished:
     response: Response | None = None
     trace_id: str | None = None
     trace: Trace | None = None
+    tenant: str = ""
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ class Funding:
         )
 
     def _turned(self, error: SymposiumError, policy: str, ticket: Ticket, why: str) -> SymposiumError:
+        error.why = why
         self._emit(Turned(ticket.caller.tenant, policy, error.code, why))
         return error
 

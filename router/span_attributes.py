@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from experts.spec import Expert
+from router.budget import Budget
 from router.events import Finished, LegEnded
+from router.money import usd as to_usd
 from router.records import Decision, JsonObject, Kind, Query, Usage
 from router.response import Response
 
@@ -52,6 +54,8 @@ def request_attributes(finished: Finished, usd: Callable[[str, Usage], float], *
             "symposium.error_code": finished.code,
             "symposium.policy": finished.policy or None,
             "symposium.principal": finished.principal or None,
+            "symposium.tenant": finished.tenant or None,
+            "symposium.refused_for": finished.why,
         }
     )
     if decision is not None:
@@ -62,6 +66,7 @@ def request_attributes(finished: Finished, usd: Callable[[str, Usage], float], *
             "gen_ai.request.stream": query.stream,
             "symposium.config.version": decision.config_version,
             **_parameters(query),
+            **_bounded(decision.budget),
         }
     if response is not None:
         found |= _answered(response, usd)
@@ -87,6 +92,8 @@ def route_attributes(decision: Decision) -> Attributes:
             "symposium.plan.spares": list(plan.spares),
             "symposium.plan.aggregator": plan.aggregator,
             "symposium.reason": plan.reason,
+            "symposium.degraded": plan.fit.rung if plan.fit and plan.fit.rung != "none" else None,
+            "symposium.expected_quality": plan.fit.quality if plan.fit else None,
             "symposium.turns": decision.turns,
             "symposium.overhead_s": decision.overhead_s,
         }
@@ -141,7 +148,17 @@ def _answered(response: Response, usd: Callable[[str, Usage], float]) -> Attribu
             "gen_ai.usage.input_tokens": usage.prompt_tokens,
             "gen_ai.usage.output_tokens": usage.completion_tokens,
             "symposium.aggregate.how": response.how,
+            "symposium.ended_early": response.ended_early,
             "symposium.cost_usd": math.fsum(usd(leg.expert, leg.usage) for _, leg in response.legs),
+        }
+    )
+
+
+def _bounded(budget: Budget) -> Attributes:
+    return _known(
+        {
+            "symposium.budget.deadline_s": budget.deadline_s,
+            "symposium.budget.max_cost_usd": None if budget.nanos is None else to_usd(budget.nanos),
         }
     )
 

@@ -108,7 +108,7 @@ class Completions:
         edition = ending.edition = await service.admitted()  # kept to the end, whatever is in force by then
         ending.trace = _trace(scope, ending.request_id, edition.config.tracing)
         caller = await authenticate(header(scope, "authorization"), service.ring, edition.config)
-        ending.principal = caller.key
+        ending.principal, ending.tenant = caller.key, caller.tenant
         check_scope(caller, "ask")
         self._held.check_open()
         limits = edition.config.server.limits

@@ -24,9 +24,11 @@ class Ending:
     began: float
     edition: Edition  # what is in force at first; once the request is taken, what it keeps to its end
     principal: str = ""
+    tenant: str = ""
     outcome: Outcome = "answered"
     status: int = 200
     code: str | None = None
+    why: str | None = None
     first_byte_s: float | None = None
     decision: Decision | None = None
     response: Response | None = None
@@ -41,7 +43,7 @@ class Ending:
     def failed(self, error: SymposiumError) -> None:
         refused = error.status < 500 or isinstance(error, DeadlineUnreachable)  # before anything was spent
         self.outcome, self.status = ("refused" if refused else "failed"), error.status
-        self.code = error.code
+        self.code, self.why = error.code, error.why
 
     def cancelled(self) -> None:
         self.outcome, self.status = "cancelled", CLIENT_CLOSED
@@ -60,6 +62,8 @@ class Ending:
             self.response,
             self.trace.trace_id if self.trace and self.trace.recorded else None,
             self.trace,
+            self.tenant,
+            self.why,
         )
 
 

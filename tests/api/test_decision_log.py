@@ -134,3 +134,23 @@ def test_a_router_without_a_log_writes_nothing(experts: Recorded, tmp_path: Path
     with routing(tmp_path, experts, decisions={"enabled": False}) as world:
         assert world.post(ask("auto")).status_code == 200
     assert not (tmp_path / "data" / "decisions").exists()
+
+
+def test_a_budget_is_told_with_what_it_led_to(logged: World, folder: Path) -> None:
+    """As the client was told it: what was given up; and of a request that was refused what was short."""
+    wished = {"max_cost_usd": 2.5e-5, "deadline_ms": 20_000}
+    body = ask("auto", max_tokens=6, symposium={"budget": wished, "explain": True})
+    answer = logged.post(body)
+    told = answer.json()["symposium"]
+    row = logged_row(folder, answer.headers["x-symposium-decision-id"])
+    assert (row["tenant"], row["deadline_s"], row["max_cost_usd"]) == ("default", 20.0, 2.5e-5)
+    assert (row["degraded"], row["ended_early"]) == (told["degraded"], None)
+    assert row["quality"] == pytest.approx(told["plan"]["expected_quality"], abs=1e-4)
+    assert json.loads(row["budget_json"]) == told["budget"]
+    assert logged.post(ask("auto", symposium={"budget": {"max_cost_usd": 1e-9}})).status_code == 429
+
+    def refusals() -> list[dict[str, Any]]:
+        return [r for r in read(folder / "data" / FOLDER, DecisionRow) if r["code"] == "insufficient_quota"]
+
+    eventually(lambda: bool(refusals()))
+    assert {(r["tenant"], r["refused_for"], r["outcome"]) for r in refusals()} == {("default", "cost", "refused")}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from router.budget import Budget
 from router.config import Policy
 from router.config_observability import Decisions
 from router.decision_rows import DecisionRow, LegRow, Terms, Words, decision_row, leg_row
 from router.events import Finished, LegEnded, LegSettled
+from router.money import NANOS
 from router.records import Answer, Ballot, Decision, Usage
 from router.response import Response, unheard
 from tests.unit.make import choice, decision, reply
@@ -17,6 +19,7 @@ DAY_S = 86_400.0
 BALLOT = Ballot((("13", ("ada", "bob")), ("14", ("cy",))), 0.6, 0.9)
 KEY = b"k" * 32
 USED = Usage(10, 5)
+BUDGET = Budget(deadline_s=2.0, nanos=NANOS // 2, source={"deadline_s": "query", "nanos": "tenant"})
 SETTINGS: dict[str, Any] = {"max_mb": 10, "file_mb": 5}
 
 
@@ -46,8 +49,8 @@ def response(about: Decision, *experts: str) -> Response:
 
 
 def finished(request_id: str = "req_1", **fields: Any) -> Finished:
-    """A request that was answered by `ada` and `bob`."""
-    about = fields.pop("decision", decision())
+    """A request that was answered by `ada` and `bob`, within 2 s and half a dollar."""
+    about = fields.pop("decision", decision(budget=BUDGET))
     known: dict[str, Any] = {
         "policy": "auto",
         "outcome": "answered",
@@ -58,6 +61,7 @@ def finished(request_id: str = "req_1", **fields: Any) -> Finished:
         "first_byte_s": 0.25,
         "decision": about,
         "response": response(about, "ada", "bob"),
+        "tenant": "acme",
     }
     return Finished(**(known | fields))
 

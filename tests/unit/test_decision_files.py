@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from stat import S_IMODE
@@ -31,6 +32,7 @@ from router.decision_rows import SCHEMA_VERSION, DecisionRow, LegRow
 from tests.support import eventually
 from tests.unit.make_decisions import DAY_S, NOON, call, row, settings
 
+BUDGETS = "tenant refused_for deadline_s max_cost_usd degraded quality ended_early budget_json".split()  # in version 2
 SMALL = {"max_mb": 0.4, "file_mb": 0.1}
 WRITER = """
 import sys
@@ -212,6 +214,19 @@ def test_files_of_an_older_version_are_brought_up_to_date(tmp_path: Path) -> Non
     ]
 
 
+def test_a_file_of_the_first_version_has_no_budgets(tmp_path: Path) -> None:
+    """Its rows stay; what they never said is None, and new rows say it."""
+    files = DecisionFiles(tmp_path, settings(), MIGRATIONS[:1])
+    old = {name: value for name, value in asdict(row("req_1")).items() if name not in BUDGETS}
+    with closing(sqlite3.connect(files._current(date(2025, 12, 31)).path)) as database, database:
+        insert = f"INSERT INTO decisions VALUES ({', '.join('?' * len(old))})"  # noqa: S608  # all ours
+        database.execute(insert, list(old.values()))
+    DecisionFiles(tmp_path, settings()).write([row("req_2")], NOON)
+    later, first = read(tmp_path / FOLDER, DecisionRow)
+    assert (later["request_id"], later["tenant"], later["deadline_s"]) == ("req_2", "acme", 2.0)
+    assert (first["request_id"], {first[name] for name in BUDGETS}) == ("req_1", {None})
+
+
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     """And says so at the start."""
     DecisionFiles(tmp_path, settings()).write([row("req_1")], NOON)
@@ -219,7 +234,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
         DecisionFiles(tmp_path, settings(), [*MIGRATIONS, "ALTER TABLE legs ADD COLUMN mood TEXT; NONSENSE"])
     assert "mood" not in next(read(tmp_path / FOLDER, DecisionRow))
     with closing(sqlite3.connect(log_files(tmp_path / FOLDER)[0].path)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+        assert database.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
 @pytest.mark.parametrize("broken", [True, False], ids=["broken", "newer"])

@@ -11,11 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experts.errors import ExpertTimeout
+from experts.errors import ExpertOutOfTime, ExpertTimeout
+from router.budget import Fit
 from router.decision_rows import SCHEMA_VERSION, DecisionRow, LegRow, Terms, decision_row, leg_of, leg_row
 from router.records import Cut, Failure, Plan, SkillScores, Usage
 from tests.unit.make import decision, query, reply
-from tests.unit.make_decisions import NOON, TERMS, ended, finished, refused, response, settled, usd, words
+from tests.unit.make_decisions import (
+    BUDGET,
+    NOON,
+    TERMS,
+    ended,
+    finished,
+    refused,
+    response,
+    settled,
+    usd,
+    words,
+)  # fmt: skip
 
 
 def test_an_answered_request_is_told_from_its_admission_to_its_last_byte() -> None:
@@ -43,6 +55,34 @@ def test_what_has_parts_is_json() -> None:
     assert json.loads(row.plan_json or "")["waves"] == [["ada"]]
     assert [vote["experts"] for vote in json.loads(row.vote_json or "")] == [["ada", "bob"], ["cy"]]
     assert (json.loads(row.missing_json or ""), json.loads(row.stale_json or "")) == ([], [])
+
+
+def test_a_budget_and_what_came_of_it_are_told() -> None:
+    """Who pays, what the query might spend and who said so, what was given up, what it was worth, how it ended."""
+    fit = Fit("one_expert", quality=0.75)
+    about = decision(budget=BUDGET, plan=Plan((("ada",),), "single", (), "convened", fit=fit))
+    made = response(about, "ada")
+    made.hear("answer")(Failure("bob", "req_1-1", ExpertOutOfTime("bob", "nothing had come"), Usage()))
+    row = decision_row(finished(decision=about, response=made), NOON, TERMS, words())
+    assert (row.tenant, row.deadline_s, row.max_cost_usd) == ("acme", 2.0, 0.5)
+    assert (row.degraded, row.quality, row.ended_early, row.refused_for) == ("one_expert", 0.75, "deadline", None)
+    sources = {"deadline_s": "query", "nanos": "tenant"}
+    assert json.loads(row.budget_json or "") == {"deadline_ms": 2000, "max_cost_usd": 0.5, "from": sources}
+
+
+def test_a_plan_that_fits_as_it_is_gives_nothing_up() -> None:
+    """No rung of the ladder was taken; without a budget there is nothing to say."""
+    fits = decision_row(
+        finished(decision=decision(plan=Plan((("ada",),), "single", (), "x", fit=Fit()))), NOON, TERMS, words()
+    )
+    assert (fits.degraded, fits.quality, fits.deadline_s, fits.max_cost_usd) == (None, 0.0, None, None)
+    assert decision_row(finished(decision=decision()), NOON, TERMS, words()).quality is None
+
+
+def test_a_refusal_says_what_was_short() -> None:
+    """One word beside the error's code, which several reasons share."""
+    row = decision_row(replace(refused(), code="insufficient_quota", why="spent", tenant="acme"), NOON, TERMS, words())
+    assert (row.code, row.refused_for, row.tenant) == ("insufficient_quota", "spent", "acme")
 
 
 def test_a_request_that_was_refused_before_it_was_decided_is_a_row_too() -> None:

@@ -13,11 +13,13 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
 from experts.spec import Expert, Price
 from router import tracing
+from router.budget import Budget, Fit
 from router.config_observability import Tracing
 from router.events import Finished, LegEnded, LegSettled
+from router.money import NANOS
 from router.records import Answer, Decision, JsonObject, Plan, Query, Reply, Ticket, Usage
 from router.response import Response
-from router.span_attributes import leg_attributes, request_attributes
+from router.span_attributes import leg_attributes, request_attributes, route_attributes
 from router.trace_context import Trace, begun
 from router.tracing import Known, SpanSink
 from tests.unit.make import query
@@ -160,6 +162,27 @@ def test_names_are_those_of_the_conventions() -> None:
     ours = {name for name in said if name.startswith("gen_ai.")}
     assert {"gen_ai.request.temperature", "gen_ai.request.choice.count", "gen_ai.input.messages"} <= ours
     assert ours <= known
+
+
+def test_a_budget_is_told_where_there_is_one() -> None:
+    """On the request: who pays, what it might spend, how it ended; on the route: what was given up for it."""
+    budget = Budget(deadline_s=2.0, nanos=NANOS // 2)
+    plan = Plan((("math",),), "single", (), "sure", fit=Fit("one_expert", quality=0.75))
+    asked = replace(decided(query()), budget=budget, plan=plan)
+    response = Response(asked, lambda *_: None)
+    response.hear("answer")(Reply("math", "req_1-0", ({},), USED, 1.0, stopped="deadline"))
+    finished = Finished("auto", "answered", 200, 1.0, decision=asked, response=response, tenant="acme")
+    said = request_attributes(finished, lambda *_: 0.0, prompts=False)
+    assert said["symposium.tenant"] == "acme"
+    assert (said["symposium.budget.deadline_s"], said["symposium.budget.max_cost_usd"]) == (2.0, 0.5)
+    assert said["symposium.ended_early"] == "deadline"
+    route = route_attributes(asked)
+    assert (route["symposium.degraded"], route["symposium.expected_quality"]) == ("one_expert", 0.75)
+    refused = Finished("", "refused", 429, 0.1, code="insufficient_quota", tenant="acme", why="spent")
+    assert request_attributes(refused, lambda *_: 0.0, prompts=False)["symposium.refused_for"] == "spent"
+    plain = Finished("auto", "answered", 200, 1.0, decision=decided(query()))
+    told = request_attributes(plain, lambda *_: 0.0, prompts=False) | route_attributes(decided(query()))
+    assert not [name for name in told if "budget" in name or name.endswith(("degraded", "tenant", "early", "quality"))]
 
 
 def test_what_cannot_be_sent_is_left_out() -> None:
