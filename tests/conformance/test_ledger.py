@@ -135,6 +135,15 @@ async def test_a_limit_that_is_lowered_refuses_what_is_new(ledger: Ledger) -> No
     assert await ledger.reserve(payer(DAY), [hold("c", 1)], NOW) is None
 
 
+async def test_what_was_held_is_paid_whatever_became_of_the_limits(ledger: Ledger) -> None:
+    """A leg goes by the limits it was held within; where others have passed them since, it gets its hold alone."""
+    await ledger.reserve(payer(DAY), [hold("a", 300)], NOW)
+    higher = replace(DAY, limit=2000)
+    await ledger.reserve(payer(higher), [hold("b", 1500)], NOW)
+    assert await ledger.settle([charge("a", 400)], NOW) == (Settled("a", "acme", 300, 300, 100, estimated=False),)
+    assert await stand(ledger, DAY) == [(300, 1500)]
+
+
 async def test_a_hold_that_is_voided_is_as_if_it_had_never_been(ledger: Ledger) -> None:
     """Free at once, without an entry in the journal, as often as it is asked for; its leg may be held again."""
     await ledger.reserve(payer(DAY), [hold("a", 300), hold("b", 300)], NOW)
