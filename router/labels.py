@@ -61,7 +61,7 @@ REFUSALS = (
     *(("insufficient_quota", reason) for reason in ("cost", "tokens", "spent")),
     *(("rate_limit_exceeded", reason) for reason in ("held", "requests", "tokens")),
     *(("deadline_unreachable", reason) for reason in ("deadline", "overload")),
-    ("overloaded", "overload"),
+    *(("overloaded", reason) for reason in ("overload", "in_flight")),
     (OTHER, OTHER),
 )
 # What the ledger, and what is kept beside it, is asked for.

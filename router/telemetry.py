@@ -190,6 +190,8 @@ class Telemetry(Metrics):
             self.leg_per_token.labels(leg.expert).observe(per_token_s, trace)
 
     def _finished(self, event: Finished) -> None:
+        if event.outcome == "refused" and event.why is None and (reason := _late_refusal(event)) is not None:
+            self.money.refusals.labels(event.code, reason, self.money.of(event.tenant)).inc()
         trace = _exemplar(event.trace_id)
         self.requests.labels(event.policy, event.outcome, str(event.status)).inc(1, trace)
         self.request_seconds.labels(event.policy).observe(event.seconds, trace)
@@ -206,6 +208,13 @@ class Telemetry(Metrics):
             self.engine.labels(event.policy).observe(max(0.0, min(called_s, since_s)), trace)
             if (per_token_s := _relayed(event.response)) is not None:
                 self.per_token.labels(event.policy).observe(per_token_s, trace)
+
+
+def _late_refusal(event: Finished) -> str | None:
+    """Why a request was refused of which no event tells: the replica holds too many, or its calls could not begin."""
+    if event.code == "overloaded":
+        return "in_flight" if event.decision is None else "overload"
+    return "spent" if event.code == "insufficient_quota" else None
 
 
 def _deadline(event: Finished, budget: Budget) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 
 from experts.errors import ExpertOutOfTime
 from router.budget import Budget, Rung
-from router.events import Booked, Degraded, FeedbackGiven, Held, LedgerLost, Turned, Waited
+from router.events import Booked, Degraded, FeedbackGiven, Finished, Held, LedgerLost, Turned, Waited
 from router.money import NANOS
 from router.records import Failure
 from router.response import Response, unheard
@@ -72,6 +72,24 @@ def test_a_refusal_counts_by_code_reason_and_tenant(event: Turned, series: str) 
     assert changed(event) == {f"symposium_refusals_total code={series}": 1}
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"code": "overloaded"}, "in_flight"),
+        ({"code": "overloaded", "decision": decision()}, "overload"),
+        ({"code": "insufficient_quota", "decision": decision()}, "spent"),
+        ({"code": "insufficient_quota", "why": "spent"}, None),
+        ({"code": "invalid_value"}, None),
+    ],
+)
+def test_a_refusal_that_no_event_tells_of_counts_at_its_end(fields: dict[str, Any], reason: str | None) -> None:
+    """A replica that holds too many; calls of a plan that got no turn, or no money, when they were to begin."""
+    event = Finished("", "refused", 429, 0.1, tenant="default", **fields)
+    found = {name: n for name, n in changed(event).items() if "refusals" in name}
+    code = fields["code"]
+    assert found == ({f"symposium_refusals_total code={code} reason={reason} tenant=default": 1} if reason else {})
+
+
 def test_what_was_given_up_counts_by_policy() -> None:
     """Each rung of the ladder has its series."""
     for rung in get_args(Rung):
@@ -121,7 +139,9 @@ def out_of_time() -> Failure:
         (0.1, {"outcome": "refused", "status": 429}, None),
     ],
 )
-def test_a_request_counts_by_how_it_kept_to_its_deadline(seconds: float, fields: dict[str, Any], how: str | None) -> None:
+def test_a_request_counts_by_how_it_kept_to_its_deadline(
+    seconds: float, fields: dict[str, Any], how: str | None
+) -> None:
     """Of 8 s, with 50 ms for the network; only where there was one, and the client stayed for it."""
     made = decision(budget=Budget(deadline_s=8.0))
     ended: list[Any] = [("answer", reply("ada", "?")), *([("answer", out_of_time())] if fields.pop("cut", 0) else [])]
