@@ -46,8 +46,12 @@ def price(
     limits = loaded.server.limits
     shapes = loads(loaded.experts[asked].context_tokens, limits.max_tokens)
     replicas = loaded.engines[engine].replicas
-    if batch * replicas > limits.max_in_flight:
-        fail(f"--batch: {batch} in each of {replicas} replicas are more than server.limits.max_in_flight")
+    for what, most in (
+        ("server.limits.max_in_flight", limits.max_in_flight),
+        ("convening.concurrency.first", loaded.convening.concurrency.first),  # others would wait in the router
+    ):
+        if batch * replicas > most:
+            fail(f"--batch: {batch} in each of {replicas} replicas are more than {what}, which is {most}; raise it")
     try:
         runs = asyncio.run(_Measuring(loaded, asked, batch, replicas, url, api_key).runs(shapes))
         found = taken(runs)
