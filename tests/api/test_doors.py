@@ -47,7 +47,7 @@ def test_health_calls_no_model(world: World) -> None:
 def test_version_names_package_and_configuration(world: World) -> None:
     """/version says which release runs which configuration."""
     found = world.http.get("/version").json()
-    assert set(found) == {"version", "config"}
+    assert set(found) == {"version", "config", "profiles"}
     assert len(found["config"]) == 12
     assert world.metric("symposium_config_info", version=found["config"]) == 1
 
