@@ -88,7 +88,10 @@ def test_what_is_printed_is_a_configuration_s_price(tmp_path: Path) -> None:
         ({"engine": "gpu1"}, "--engine: unknown 'gpu1'; there are gpu0"),
         ({"expert": "ada"}, "--expert: 'ada' is not on gpu0; there are base, poet"),
         ({"text": SMALL.replace("accelerator: cpu", AUTOSCALED)}, "changes with its load"),
-        ({"text": SMALL.replace("accelerator: cpu", "accelerator: cpu, replicas: 200")}, "server.limits.max_in_flight, which is 512"),
+        (
+            {"text": SMALL.replace("accelerator: cpu", "accelerator: cpu, replicas: 200")},
+            "server.limits.max_in_flight, which is 512",
+        ),
         ({"text": SMALL.replace("accelerator: cpu", "accelerator: cpu, replicas: 20")}, "convening.concurrency.first"),
     ],
 )
