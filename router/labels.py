@@ -65,7 +65,9 @@ REFUSALS = (
     (OTHER, OTHER),
 )
 # What the ledger, and what is kept beside it, is asked for.
-OPERATIONS = tuple("reserve renew settle dropped beat standing take keys claim answer asked feedback prune".split())
+OPERATIONS = tuple(
+    "reserve renew pass_on settle dropped beat standing take keys claim answer asked feedback prune".split()
+)
 PERIODS = ("day", "month")
 QUEUE_REFUSED = ("full", "hopeless")
 VERDICTS = ("right", "wrong")

@@ -195,7 +195,13 @@ class Purse:
         self._spent_nanos += amount
         self._spent_tokens += usage.completion_tokens
         charge = Charge(leg_id, amount, usage.prompt_tokens, usage.completion_tokens, not usage.exact)
-        self._bank.settle(leg_id, self._payer.tenant, grant.expert, grant.held, charge)
+        if grant.growing is None:
+            self._settle(grant, charge)
+        else:  # what is being held for it just now is its money, too
+            grant.growing.add_done_callback(lambda _: self._settle(grant, charge))
+
+    def _settle(self, grant: Grant, charge: Charge) -> None:
+        self._bank.settle(charge.leg_id, self._payer.tenant, grant.expert, grant.held, charge)
 
     def close(self) -> None:
         """What is held for calls that were not made goes back; those under way are settled as they end."""

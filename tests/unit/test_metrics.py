@@ -110,21 +110,21 @@ def test_words_are_those_of_the_code() -> None:
     assert {*REASONS} <= said
 
 
-def first_words(function: str) -> set[str]:
-    """Texts that the router's code gives to a function of this name as its first argument."""
+def words_for(function: str) -> set[str]:
+    """Texts that the router's code gives to a function of this name."""
     calls = (
         node
         for file in Path(plan.__file__).parent.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == function
     )
-    firsts = (call.args[0] for call in calls if call.args)
-    return {arg.value for arg in firsts if isinstance(arg, ast.Constant) and isinstance(arg.value, str)}
+    args = (arg for call in calls for arg in call.args)
+    return {arg.value for arg in args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)}
 
 
 def test_words_of_money_are_those_of_the_code() -> None:
     """Whatever the ledger and what is kept beside it are asked for, and every reason that a budget refuses for."""
-    said = first_words("LedgerLost") | first_words("_lost") | first_words("_done") | first_words("_answered")
+    said = {word for function in ("LedgerLost", "_lost", "_done", "_answered") for word in words_for(function)}
     assert said <= {*OPERATIONS}
     assert {"take", "settle", "dropped", "beat"} <= said
     refusals = {reason for _, reason in REFUSALS}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from experts.errors import ExpertUnfunded
+from router.events import Booked, Held
 from router.records import Usage
 from tests.support import becomes_true
 from tests.unit.purse_world import OUT, PROMPT, money, outlook
@@ -68,6 +69,22 @@ async def test_a_long_answer_is_paid_for_in_slices(tmp_path: Path) -> None:
             assert (await world.standing()).held == PROMPT + covered * OUT
         purse.ended("r-0", Usage(10, 60))
         await bank.stop(5)
+
+
+async def test_what_is_held_while_a_call_ends_is_booked_with_it(tmp_path: Path) -> None:
+    """Whatever was set aside is told to be free again: nobody counts it as held for ever."""
+    async with money(tmp_path) as world:
+        bank = world.bank()
+        await bank.start()
+        purse = world.purse(bank, 10_000, outlooks={"ada": outlook("ada", tokens=100)}, slice_tokens=150)
+        await purse.begin([("r-0", "ada")])
+        await purse.open("r-0", "ada")
+        assert purse.goes_on("r-0", 90)  # asks for more, behind its back
+        purse.ended("r-0", Usage(10, 91))
+        await becomes_true(lambda: world.booked() == [("r-0", PROMPT + 91 * OUT)])
+        await bank.stop(5)
+        held = sum(event.amount for event in world.events if isinstance(event, Held))
+        assert held == sum(event.held for event in world.events if isinstance(event, Booked)) > PROMPT + 100 * OUT
 
 
 async def test_where_no_more_is_to_be_had_it_ends_with_what_is_paid(tmp_path: Path) -> None:
