@@ -43,6 +43,7 @@ TRIES = 4  # to write an answer down
 UNREAD = 16  # messages that wait for the client
 CLIENT_S = 20.0  # one that does not read for so long is gone; the endpoint would wait longer
 CLIENT_CLOSED = 499
+REPLAYED = {"idempotency-replayed": "true"}
 OFF = (b"x-symposium-idempotency", b"off")
 
 
@@ -87,7 +88,7 @@ class Idempotent:
                 await self._apart(run, scope, raw, receive, send)
             else:
                 assert claim.kept is not None, "else it was refused"
-                for message in messages(claim.kept, idempotency_replayed="true"):
+                for message in messages(claim.kept, REPLAYED):
                     await send_in_time(send, message, CLIENT_S)
                 finish("answered", claim.kept.status)
         except ClientGone:

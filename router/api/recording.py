@@ -6,7 +6,7 @@ A body is kept compressed: streams say little in many bytes. Knows ASGI's messag
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from starlette.types import Message
 
@@ -60,9 +60,9 @@ class Recording:
         return None if self.too_large else Kept(self._status, self._headers, b"".join(self._pieces))
 
 
-def messages(kept: Kept, **more: str) -> Iterator[Message]:
+def messages(kept: Kept, more: Mapping[str, str]) -> Iterator[Message]:
     """The response again, with more headers: what was sent, byte for byte."""
-    headers = (*kept.headers, *((name.replace("_", "-"), value) for name, value in more.items()))
+    headers = (*kept.headers, *more.items())
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     yield {"type": "http.response.start", "status": kept.status, "headers": raw}
     unzip, left = zlib.decompressobj(), kept.body
