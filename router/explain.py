@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Set
 
 from router.budget import Budget, Fit
+from router.eligible import NOT_ALLOWED
 from router.money import usd
 from router.records import (
     Ballot,
@@ -43,7 +44,7 @@ def decision_json(decision: Decision, asked: Set[str] = frozenset()) -> JsonObje
         "unknown_skills": list(skills.unknown) if skills else [],
         "nearest_skill": list(skills.nearest) if skills and skills.nearest else None,
         "asides": [_aside(leg) for leg in decision.asides],
-        "candidates": [_candidate(c, decision, asked) for c in decision.candidates],
+        "candidates": [_candidate(c, decision, asked) for c in decision.candidates if c.excluded != NOT_ALLOWED],
         "stale_profiles": list(decision.stale),
         "profile_version": decision.profiles,
         "plan": {
