@@ -28,6 +28,7 @@ RANGE_S = 3600  # of every query: holds all of the router's life
 HOUR_S = 3600
 Name = tuple[str, str]  # of a dashboard and a panel
 PANELS = {(board.title.partition(" / ")[2], panel.title): panel for board in DASHBOARDS for panel in board.panels}
+LAST_RECORDED = "symposium:deadline_missed:ratio_rate3d"
 SPEED = re.compile(r"(3600 \* )?sum.*\(rate\(")
 
 
@@ -83,7 +84,9 @@ def shown_of(scenario: Scenario, experts: Recorded, folder: Path) -> Iterator[Sh
             scenario.happen(router)
             admin.engine = BUSY
             when = {job: found.scraped(job) for job in ("symposium-router", "symposium-engine")}
-            # Rules take their turns.
+            # Rules take their turns: those that record one after the other, the last of them at the end.
+            recorded = f"timestamp({LAST_RECORDED})"
+            eventually(lambda: max(found.query(recorded).values(), default=0.0) > when["symposium-router"])
             eventually(lambda: len(found.query('ALERTS{alertstate="firing"}')) >= scenario.ALERTS)
             yield Shown(router, Exposition.of(router.scrape()), found, when, at_start)
 
