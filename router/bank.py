@@ -144,7 +144,7 @@ class Bank:
             self._lost(what)
             if self.settings.on_failure == "closed":
                 raise LedgerDown("Money cannot be accounted for now; try again shortly.", code="ledger_down") from error
-            return None
+            short = None
         except asyncio.CancelledError:
             asked.add_done_callback(lambda _: undo())  # not before it is done, or it would be done afterwards
             raise
