@@ -3,13 +3,14 @@
 The policy's plan stays as it is where it fits. Otherwise the plan is taken that is worth most, of: the same experts, by
 a vote where an aggregator is too dear or too slow; any panel (`router/panel_search.py`); any single expert.
 
-    worth = min(P(right), P(right) of the policy's plan)  *  P(in time)
+    worth = P(its answer is there in time, and right), at most P(right) of the policy's plan
 
-A plan that is through in 95 of 100 cases counts as in time. One that may be late is worth less by as much as it may be:
-it is cut off at its deadline, not refused. No plan counts as better than the policy's own, which has reasons that are
-not known here. So a tighter budget never leads to a plan that is worth more: it only takes plans away, or time from
-them. Of plans that are worth the same the earlier rung is taken (`Rung`), then the cheaper plan. Where `min_confidence`
-is said, the cheapest plan is taken that is worth as much; what is worth more is not asked for.
+Who answers in time in 95 of 100 cases counts as in time. Who may be late makes a plan worth less by as much: it is cut
+off at the deadline, and the answer is made without it. Nobody is convened beside others who is more likely late than
+not. No plan counts as better than the policy's own, which has reasons that are not known here. So a tighter budget
+never leads to a plan that is worth more: it only takes plans away, or time from them. Of plans that are worth the same
+the earlier rung is taken (`Rung`), then the cheaper plan. Where `min_confidence` is said, the cheapest plan is taken
+that is worth as much; what is worth more is not asked for.
 
 What a plan may cost at most, by the `max_tokens` that it sets, never exceeds the budget. Where not even one whole
 answer fits, one is cut short: what that is worth nobody has measured, so that it counts as nothing and comes last;
@@ -25,7 +26,7 @@ from types import MappingProxyType
 
 from router.budget import Budget, Fit, Rung
 from router.offers import LEAST_TOKENS, RUNGS, Menu, Offer
-from router.outlook import Outlook
+from router.outlook import USUAL, Outlook
 from router.prospects import Limits, Prospect, begins_within_s, waves_s
 from router.records import Candidate, Plan, Query
 from router.unaffordable import Unaffordable, refusal, unaffordable
@@ -132,7 +133,7 @@ def _spares(menu: Menu, offer: Offer, legs: Sequence[Prospect]) -> tuple[str, ..
         name
         for name, one in menu.prospects.items()
         if name not in offer.experts
-        and (one.alone if alone else one.together) > 0
+        and (one.alone > 0 if alone else one.together >= USUAL)
         and limits.pays(nanos + one.nanos, tokens + one.length)
     )
 

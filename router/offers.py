@@ -14,10 +14,10 @@ from typing import get_args
 import numpy as np
 
 from router.budget import Budget, Rung
-from router.outlook import Outlook, Pace
+from router.outlook import USUAL, Outlook, Pace
 from router.panel_search import FAR, PLACES, Pool, Terms, best_panel, order
 from router.prospects import Limits, Prospect, alone_in_time, begins_within_s, in_time, prospect
-from router.quality import MOST, panel_quality
+from router.quality import MOST, expected_right
 from router.records import Aggregator, Candidate, Plan, Query
 
 LEAST_TOKENS = 16  # fewer are no answer
@@ -76,9 +76,13 @@ class Menu:
         """P(right) of the policy's plan: no other counts as better."""
         known = [self.prospects[name] for name in self.wish.experts if name in self.prospects]
         if len(known) > 1:
-            trust = np.array([one.trust for one in known])
-            return round(panel_quality(trust, self.alternatives, equal=self.wish.equal), PLACES)
+            return self._right(known, [1.0] * len(known))
         return round(known[0].p, PLACES) if known else 0.0
+
+    def _right(self, legs: Sequence[Prospect], in_time: Sequence[float]) -> float:
+        trust = np.array([[leg.trust for leg in legs]])
+        right = expected_right(trust, np.array([in_time]), self.alternatives, equal=self.wish.equal)
+        return round(float(right[0]), PLACES)
 
     def best(self) -> Offer | None:
         """Of all plans with whole answers."""
@@ -150,10 +154,11 @@ class Menu:
         if not self.limits.pays(sum(leg.nanos for leg in legs), sum(leg.length for leg in legs)):
             return None
         left_s = self.limits.together_s if writer is None else begins_within_s(writer, self.limits)
-        chance = math.prod(in_time(one.outlook, one.length, left_s) for one in convened)
-        usd_nanos = sum(leg.mean_nanos for leg in legs)
-        worth = round(self.quality * chance, PLACES)
-        return Offer(experts, aggregator, rung, worth, usd_nanos, writer=writer) if chance else None
+        chances = [in_time(one.outlook, one.length, left_s) for one in convened]
+        if min(chances) < USUAL:
+            return None
+        worth = min(self._right(convened, chances), self.quality)
+        return Offer(experts, aggregator, rung, worth, sum(leg.mean_nanos for leg in legs), writer=writer)
 
     def _single(self, names: Iterable[str]) -> Offer | None:
         """The best of these experts alone."""

@@ -1,9 +1,10 @@
 """The panel whose vote is expected to be worth most, of those that limits allow. Pure.
 
-What a panel S is worth is min(P(its vote is right), `cap`) times P(all of it is in time). All panels of a small pool
-are looked at, after two steps that lose nothing:
+What a panel is worth is P(its answer is there in time, and right), `cap` at most (`router/quality.py`). All panels of a
+small pool are looked at, after two steps that lose nothing:
 
-    1. Whoever cannot be paid for together with the cheapest other one, or is hopeless, is in no panel.
+    1. Whoever cannot be paid for together with the cheapest other one is in no panel; nor is, by rule, who is more
+       likely late than not.
     2. An expert that k others dominate is in no panel of up to k that is needed: with it, the others of the panel are
        at most k - 1, so one of its dominators is not among them, and in its place costs no more and makes the panel
        worth no less (`router/quality.py`, 1.). A dominator is as good in everything that a panel is chosen by: what
@@ -26,7 +27,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from router.quality import MOST, elected_right
+from router.outlook import USUAL
+from router.quality import MOST, expected_right, heard
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 LOOKED_AT = 800  # panels, at most, before they are changed one member at a time
 ROUNDS = 8  # of changes
 PLACES = 12  # decimals by which worths are told apart
-LEVELS = (1.0, 1.0, 0.9, 0.7, 0.5, 0.25, 0.0)  # of P(in time), that `ceiling` tells apart
 FAR = 1 << 58  # a bound that five of anything stay below
 
 
@@ -122,7 +123,7 @@ def best_panel(pool: Pool, terms: Terms) -> tuple[Panel | None, float]:
 
 def _able(pool: Pool) -> Sets:
     """Who could be in a panel of two."""
-    kept = np.flatnonzero(pool.in_time > 0)
+    kept = np.flatnonzero(pool.in_time >= USUAL)
     if len(kept) < 2:
         return kept
     costs = pool.costs[:, kept]
@@ -200,8 +201,8 @@ def _best(pool: Pool, terms: Terms, groups: Iterator[Sets], known: Panel | None)
 
 def _first(pool: Pool, terms: Terms, sets: Sets) -> Panel:
     """The best of panels of one size."""
-    right = elected_right(pool.trust[sets], terms.alternatives, equal=terms.equal)
-    worth = np.round(np.minimum(right, terms.cap) * pool.in_time[sets].prod(axis=1), PLACES)
+    right = expected_right(pool.trust[sets], pool.in_time[sets], terms.alternatives, equal=terms.equal)
+    worth = np.round(np.minimum(right, terms.cap), PLACES)
     usd, outsiders = pool.usd_nanos[sets].sum(axis=1), np.asarray(~pool.wished[sets].all(axis=1))
     rows = np.flatnonzero(worth >= (2.0 if terms.enough is None else terms.enough))
     if len(rows):
@@ -219,28 +220,25 @@ def _order(panel: Panel, terms: Terms) -> Order:
 def ceiling(pool: Pool, terms: Terms) -> float:
     """What no panel of the pool is worth more than; at least two experts.
 
-    In order of trust the i-th member of a panel is no better than the first expert v of which i of 0 … v can be paid
-    for together with as many of all as the panel has besides. A panel whose least P(in time) lies between two of LEVELS
-    is worth at most the upper one times what its members' votes are.
+    In the order of what their votes count by, the i-th member of a panel is no better than the first expert v of which
+    i of 0 … v can be paid for together with as many of all as the panel has besides.
     """
-    by_trust = np.argsort(-pool.trust, kind="stable")
-    trust, in_time, costs = pool.trust[by_trust], pool.in_time[by_trust], pool.costs[:, by_trust]
-    most = min(terms.most, MOST, len(trust))
+    votes = heard(pool.trust, pool.in_time, terms.alternatives)
+    by_vote = np.argsort(-votes, kind="stable")
+    votes, most = votes[by_vote], min(terms.most, MOST, len(votes))
     sizes, ranks = np.array([(size, rank) for size in range(2, most + 1) for rank in range(1, size + 1)]).T
-    there = (in_time >= np.array(LEVELS[1:])[:, None])[:, None, None] & np.tri(len(trust), dtype=bool)
-    priced = np.concatenate([costs, np.zeros((1, len(trust)), dtype=np.int64)])  # where nothing is bounded, too
+    costs = np.concatenate([pool.costs[:, by_vote], np.zeros((1, len(votes)), dtype=np.int64)])  # at least one bound
     bounds = np.append(pool.bounds, 0)
-    upto = np.where(there, priced[:, None, :], FAR + 1)  # [levels, bounds, last expert, experts]
-    lowest = np.cumsum(np.sort(upto, axis=3)[..., :most], axis=3)
-    besides = np.cumsum(np.sort(priced, axis=1)[:, :most], axis=1) - np.sort(priced, axis=1)[:, :most]
-    fits = lowest[..., ranks - 1] + besides[:, None, sizes - ranks] <= bounds[:, None, None]
-    fits = fits.all(axis=1)  # [levels, last expert, (size, rank)]
-    upper = np.where(fits.any(axis=1), trust[fits.argmax(axis=1)], -1.0)
+    upto = np.where(np.tri(len(votes), dtype=bool), costs[:, None, :], FAR + 1)  # [bounds, last expert, experts]
+    lowest = np.cumsum(np.sort(upto, axis=2)[..., :most], axis=2)
+    ascending = np.sort(costs, axis=1)[:, :most]
+    besides = np.cumsum(ascending, axis=1) - ascending  # of the 0, 1, … cheapest
+    fits = (lowest[..., ranks - 1] + besides[:, None, sizes - ranks] <= bounds[:, None, None]).all(axis=0)
+    upper = np.where(fits.any(axis=0), votes[fits.argmax(axis=0)], 0.0)
     best = 0.0
     for size in range(2, most + 1):
-        members = upper[:, sizes == size]
-        level = np.flatnonzero((members >= 0).all(axis=1))
-        if len(level):
-            right = elected_right(members[level], terms.alternatives, equal=terms.equal)
-            best = max(best, float((np.minimum(right, terms.cap) * np.array(LEVELS)[level]).max()))
-    return round(best, PLACES)
+        members = upper[None, sizes == size]
+        if members.all():
+            sure = np.ones_like(members)
+            best = max(best, float(expected_right(members, sure, terms.alternatives, equal=terms.equal)[0]))
+    return round(min(best, terms.cap), PLACES)

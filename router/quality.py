@@ -1,8 +1,8 @@
-"""How likely a panel's vote elects the right answer, as far as P(right) of its members says. Pure.
+"""How likely a panel's vote is to be right, as far as P(right) and P(in time) of its members say. Pure.
 
-The model is the one that votes are weighed by (`router/vote.py`): experts are right independently of each other, and
-one that is wrong names any of K wrong answers. What a panel says is a partition of its members into camps of one
-answer. A partition into b camps can be named in (K)_{b-1} = K (K - 1) … (K - b + 2) ways with one given camp right, so
+Votes are weighed by a model (`router/vote.py`): experts are right independently of each other, and one that is wrong
+names any of K wrong answers. What a panel says is a partition of its members into camps of one answer. A partition into
+b camps can be named in (K)_{b-1} = K (K - 1) … (K - b + 2) ways with one given camp right, so
 
     P(the elected camp is right) = prod_i (1 - p_i) / K  *  sum over partitions of (K)_{b-1}  prod_{i elected} r_i
 
@@ -15,7 +15,12 @@ with r = p K / (1 - p). Weighed votes elect the camp with the largest product of
 
 Of equal votes the largest camp is elected, and ties are taken to be broken by chance. Then 2. does not hold, and of 1.
 only that a larger P(right) is no worse: whoever is right more often can be right whenever the other is, and a vote that
-moves to the right answer never unseats it. Must not know who is asked.
+moves to the right answer never unseats it.
+
+Experts err together, though: of what independent votes would add to a panel's best member, GAIN is there (measured on
+recorded outcomes: docs/budgets.md). Who is not in time is not heard: it counts as if it had voted by chance, which is
+never better than to know that it did not vote; nobody's being there is no answer. All of that leaves 1. as it is, and a
+larger P(in time) is never worse. Must not know who is asked.
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MOST = 5  # members that are reckoned with, the weightiest: more add little, and partitions grow with Bell's numbers
+GAIN = 0.5
 SURE = 1 - 1e-9  # odds stay finite
 AT_ONCE = 256  # panels: what is made of them stays in the cache
 
@@ -68,10 +74,28 @@ def _elected_right(p: Floats, k: int, equal: bool) -> Floats:
     return np.where(best < chance, best, scale * (ways @ elected))
 
 
-def panel_quality(p: Floats, alternatives: float, *, equal: bool = False) -> float:
-    """The same of one panel of any size: by its weightiest MOST members."""
-    weightiest = np.sort(p)[::-1][:MOST]
-    return float(elected_right(weightiest[None, :], alternatives, equal=equal)[0])
+def heard(trust: Floats, in_time: Floats, alternatives: float) -> Floats:
+    """P(right) that votes count by, of members who may be late."""
+    chance = 1 / (1 + max(round(alternatives), 1))
+    return np.asarray(in_time * np.maximum(trust, chance) + (1 - in_time) * chance)
+
+
+def expected_right(trust: Floats, in_time: Floats, alternatives: float, *, equal: bool = False) -> Floats:
+    """P(a panel's answer is there, and right), [N].
+
+    Args:
+        trust: [N, members] of P(right); in_time: of P(in time). Of more than MOST members those that are worth most
+            count, which is less than there is.
+    """
+    chance = 1 / (1 + max(round(alternatives), 1))
+    nobody = (1 - in_time).prod(axis=1) * chance
+    counted = heard(trust, in_time, alternatives)
+    best = counted.max(axis=1)
+    if counted.shape[1] > MOST:
+        counted = np.sort(counted, axis=1)[:, -MOST:]
+    votes = elected_right(counted, alternatives, equal=equal)
+    found = np.minimum(votes, best + GAIN * (votes - best)) - nobody
+    return np.where(trust.max(axis=1) < chance, (trust * in_time).max(axis=1), found)
 
 
 @lru_cache(maxsize=256)

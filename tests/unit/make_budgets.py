@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -12,9 +11,9 @@ import numpy as np
 from router.affordable import Unaffordable, affordable
 from router.budget import Budget, Rung
 from router.offers import RUNGS
-from router.outlook import Outlook, Pace
+from router.outlook import USUAL, Outlook, Pace
 from router.prospects import Limits, Prospect, begins_within_s, in_time, prospect
-from router.quality import panel_quality
+from router.quality import expected_right
 from router.records import Aggregator, Candidate, Plan, Query
 from tests.unit.make import candidate, query
 
@@ -47,8 +46,13 @@ class World:
     def quality(self) -> float:
         """Of the wish."""
         p = {c.expert: c.p_correct for c in self.candidates}
-        rates = np.array([p[name] for name in self.wish.experts])
-        return panel_quality(rates, K, equal=self.wish.equal) if len(rates) > 1 else float(rates[0])
+        rates = [p[name] for name in self.wish.experts]
+        return right(rates, [1.0] * len(rates), equal=self.wish.equal) if len(rates) > 1 else rates[0]
+
+
+def right(rates: list[float], chances: list[float], *, equal: bool = False) -> float:
+    """Of a panel."""
+    return float(expected_right(np.array([rates]), np.array([chances]), K, equal=equal)[0])
 
 
 def outlook(name: str, nanos: float = 10.0, tokens: int = 100, seconds: float = 1.0, **fields: object) -> Outlook:
@@ -200,13 +204,15 @@ def _whole(
     if (limits.nanos is not None and nanos > limits.nanos) or (limits.tokens is not None and tokens > limits.tokens):
         return
     if aggregator == "single":
-        p, chance = legs[0].p, legs[0].alone
+        worth = min(legs[0].p, of.quality) * legs[0].alone
+        likely = legs[0].alone > 0
     else:
-        p = panel_quality(np.array([leg.trust for leg in legs]), K, equal=of.wish.equal)
         left_s = begins_within_s(writer, limits) if writer else limits.together_s
-        chance = math.prod(in_time(leg.outlook, leg.length, left_s) for leg in legs)
-    if chance > 0:
-        yield Possible(names, aggregator, rung, min(p, of.quality) * chance, sum(leg.mean_nanos for leg in every))
+        chances = [in_time(leg.outlook, leg.length, left_s) for leg in legs]
+        worth = min(right([leg.trust for leg in legs], chances, equal=of.wish.equal), of.quality)
+        likely = min(chances) >= USUAL
+    if likely:
+        yield Possible(names, aggregator, rung, worth, sum(leg.mean_nanos for leg in every))
 
 
 def rung_of(plan: Plan) -> int:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.outlook import USUAL
 from router.panel_search import FAR, Panel, Pool, Terms, best_panel, ceiling, undominated
-from router.quality import elected_right
+from router.quality import expected_right
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -21,7 +22,7 @@ def pool(seed: int, size: int, bounds: int = 2) -> Pool:
     costs = rng.integers(0, 30, (bounds, size))
     return Pool(
         trust=rng.choice([0.0, 0.3, 0.45, 0.5, 0.6, 0.61, 0.7, 0.85], size),
-        in_time=rng.choice([0.0, 0.4, 0.9, 1.0, 1.0, 1.0], size),
+        in_time=rng.choice([0.0, 0.4, 0.5, 0.9, 1.0, 1.0, 1.0], size),
         costs=costs,
         bounds=rng.integers(1, 80, bounds),
         usd_nanos=rng.integers(0, 20, size),
@@ -36,11 +37,12 @@ def by_hand(of: Pool, terms: Terms) -> list[Panel]:
         for members in map(list, combinations(range(len(of.trust)), size)):
             if (of.costs[:, members].sum(axis=1) > of.bounds).any():
                 continue
-            right = float(elected_right(of.trust[members][None], terms.alternatives, equal=terms.equal)[0])
-            worth = round(min(right, terms.cap) * float(of.in_time[members].prod()), 12)
-            usd = int(of.usd_nanos[members].sum())
-            if worth > 0 or of.in_time[members].all():
-                found.append(Panel(tuple(members), worth, usd, not of.wished[members].all()))
+            if of.in_time[members].min() < USUAL:
+                continue
+            one = of.trust[members][None], of.in_time[members][None]
+            right = float(expected_right(*one, terms.alternatives, equal=terms.equal)[0])
+            worth, usd = round(min(right, terms.cap), 12), int(of.usd_nanos[members].sum())
+            found.append(Panel(tuple(members), worth, usd, not of.wished[members].all()))
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.quality import MOST, elected_right, panel_quality
+from router.quality import GAIN, MOST, elected_right, expected_right
 from router.vote import Electorate
 from tests.unit.make import reply
 
@@ -69,16 +69,73 @@ def test_a_better_member_is_never_worse(rates: list[float], one: float, other: f
     assert quality([*rest, better], k, equal=equal) >= quality([*rest, worse], k, equal=equal) - 1e-9
 
 
+def expected(rates: list[float], chances: list[float] | None = None, k: float = 2, *, equal: bool = False) -> float:
+    """Of a panel; everybody is in time unless it says otherwise."""
+    there = [1.0] * len(rates) if chances is None else chances
+    return float(expected_right(np.array([rates]), np.array([there]), k, equal=equal)[0])
+
+
+def test_half_of_what_independent_votes_would_add_is_there() -> None:
+    """Experts err together: beyond the best member a panel is as good as recorded ones were."""
+    rates = [0.7, 0.65, 0.6]
+    assert expected(rates) == pytest.approx(0.7 + GAIN * (quality(rates, 2) - 0.7))
+    assert expected([0.9, 0.4, 0.4], equal=True) == pytest.approx(quality([0.9, 0.4, 0.4], 2, equal=True))
+
+
 def test_experts_below_chance_are_no_panel() -> None:
     """However many of them: no better than the best; beside a good one they count as nothing."""
-    assert quality([0.2, 0.1, 0.2], 2) == pytest.approx(0.2)
-    assert quality([0.6, 0.1, 0.2], 2) == pytest.approx(0.6)
+    assert expected([0.2, 0.1, 0.2]) == pytest.approx(0.2)
+    assert expected([0.6, 0.1, 0.2]) == pytest.approx(0.6)
+    assert expected([0.2, 0.1], [0.5, 1.0]) == pytest.approx(0.1)
 
 
 def test_a_large_panel_is_judged_by_its_weightiest() -> None:
     """The weakest of many add little; a lower bound, as they do no harm."""
-    rates = np.array([0.4, 0.7, 0.45, 0.5, 0.6, 0.65, 0.42])
-    assert panel_quality(rates, 2) == pytest.approx(quality([0.7, 0.65, 0.6, 0.5, 0.45], 2))
+    rates = [0.4, 0.7, 0.45, 0.5, 0.6, 0.65, 0.42]
+    assert expected(rates) == pytest.approx(expected([0.7, 0.65, 0.6, 0.5, 0.45]))
+
+
+def by_arrivals(rates: list[float], chances: list[float]) -> float:
+    """P(the vote of those who are there is right), over everybody's being there or not."""
+    found = 0.0
+    for there in itertools.product([True, False], repeat=len(rates)):
+        p = math.prod(chance if here else 1 - chance for here, chance in zip(there, chances, strict=True))
+        found += p * expected([rate for rate, here in zip(rates, there, strict=True) if here]) if any(there) else 0.0
+    return found
+
+
+CHANCES = st.lists(st.floats(0, 1), min_size=MOST, max_size=MOST)
+
+
+@given(PANELS, CHANCES)
+def test_who_may_be_late_is_never_overrated(rates: list[float], chances: list[float]) -> None:
+    """No better than the vote of those who are there; of one expert exactly P(right) P(in time)."""
+    there = chances[: len(rates)]
+    assert expected(rates, there) <= by_arrivals(rates, there) + 1e-9
+    assert expected(rates[:1], there[:1]) == pytest.approx(rates[0] * there[0])
+
+
+@given(PANELS, RATES, CHANCES, st.floats(0, 1), st.booleans())
+def test_more_time_is_never_worse(
+    rates: list[float], more: float, chances: list[float], sooner: float, equal: bool
+) -> None:
+    """Of any member; and another member, however slow, makes no weighed vote worse."""
+    rest, there = rates[: MOST - 1], chances[: len(rates[: MOST - 1])]
+    slow, quick = sorted((sooner, chances[-1]))
+    worth = [expected([*rest, more], [*there, chance], equal=equal) for chance in (slow, quick)]
+    assert worth[0] <= worth[1] + 1e-9
+    if not equal:
+        assert expected(rest, there) <= worth[0] + 1e-9
+
+
+@given(PANELS, st.floats(0.01, 0.97), st.floats(0.01, 0.97), CHANCES, st.booleans())
+def test_a_better_member_is_never_worse_though_late(
+    rates: list[float], one: float, other: float, chances: list[float], equal: bool
+) -> None:
+    """As above, with time: below chance, above it and across."""
+    worse, better = sorted((one, other))
+    rest, there = rates[: MOST - 1], chances[: len(rates[: MOST - 1]) + 1]
+    assert expected([*rest, better], there, equal=equal) >= expected([*rest, worse], there, equal=equal) - 1e-9
 
 
 def test_certainty_and_impossibility_are_no_errors() -> None:
