@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from router.database_file import begin, busy, connected, opened
+from router.database_log import LogKeeper
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -187,6 +188,7 @@ class Database:
             return work(connection)
 
     def _run(self) -> None:
+        log = LogKeeper(self.path)
         with closing(self._connection) as connection:
             connection.execute("PRAGMA busy_timeout = 0")  # `begin` waits: SQLite would look only every 1 - 100 ms
             going = True
@@ -199,7 +201,9 @@ class Database:
                         break
                     turn = self._asked.get()
                 self._do(turns, jobs, connection)
+                log.wrote(len(jobs))
                 going = turn is not None
+            log.close()
 
     def _do(self, turns: list[_Turn], jobs: list[_Job], connection: sqlite3.Connection) -> None:
         for some in range(0, len(jobs), MOST_TOGETHER):

@@ -31,10 +31,12 @@ def opened(path: Path, migrations: tuple[str, ...], busy_s: float) -> sqlite3.Co
 
 
 def connected(path: Path, busy_s: float) -> sqlite3.Connection:
+    """One more connection. What it commits stays in the write-ahead log until `LogKeeper` moves it."""
     connection = sqlite3.connect(
         path, timeout=busy_s, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
     )
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from router import database
+from router import database, database_file, database_log
 from router.database import Database
+from router.database_log import LogKeeper
 from tests.support import becomes_true
 
 MIGRATIONS = ("CREATE TABLE notes (text TEXT NOT NULL) STRICT",)
@@ -211,6 +212,22 @@ async def test_a_reader_waits_for_nobody_and_writes_nothing(opened: Database, pa
         await opened.read(note("b"))
     held.let_go()
     await held.done
+
+
+def test_the_log_is_brought_into_the_file_while_it_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it neither grows for ever nor takes long to be read again; what is in it is seen before and after."""
+    monkeypatch.setattr(database_log, "JOBS", 5)
+    monkeypatch.setattr(database_log, "MOST_PAGES", 20)
+    log = path.with_name(f"{path.name}-wal")
+    with closing(database_file.opened(path, MIGRATIONS, 1.0)) as connection:
+        keeper = LogKeeper(path)
+        for _ in range(100):
+            note("x" * 8000)(connection)
+            keeper.wrote(1)
+            keeper.close()
+        assert log.stat().st_size < 60 * 4096, "of 300 pages that were written"
+        assert path.stat().st_size > 100 * 2 * 4096
+        assert len(notes(path)) == 100
 
 
 async def test_closing_does_first_what_was_asked_for(path: Path) -> None:
