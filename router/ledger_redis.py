@@ -21,7 +21,7 @@ from router.ledger_sums import EVEN, LEG_MOST, SUM_MOST, taken, within
 from router.redis_calls import Argument, RedisCalls
 
 PREFIX = "{symposium}:ledger"
-PAGE = 500  # entries of the journal that are read, or forgotten, at once: others wait meanwhile
+PAGE, FORGOTTEN = 500, 200  # entries of the journal that are read, or forgotten, at once: others wait meanwhile
 DAY_S = 86_400
 OWNERS_S = 86_400.0  # so long after its end an owner is forgotten
 
@@ -82,15 +82,15 @@ class RedisLedger:
         first, last = await self._redis.run(aside.BOUNDS, since // DAY_S, until // DAY_S)
         after = max(after, (first or 0) - 1)
         while last is not None and after < last:
-            page = await self._redis.run(aside.PAGE, after + 1, last, PAGE)
-            for entry in map(_entry, page):
+            page = [_entry(told) for told in await self._redis.run(aside.PAGE, after + 1, last, PAGE)]
+            for entry in page:
                 if since <= entry.at < until and tenant in (None, entry.tenant):
                     yield entry
-            after = _number(page[-1]) if page else last
+            after = page[-1].number if page else last
 
     async def prune(self, before: float) -> int:
         day = datetime.fromtimestamp(before, UTC).date().isoformat()
-        gone: int = await self._redis.run(aside.PRUNE, before, day, PAGE)
+        gone: int = await self._redis.run(aside.PRUNE, before, day, FORGOTTEN)
         return gone
 
     async def close(self) -> None:
@@ -131,13 +131,9 @@ def _orphan(found: Sequence[Any]) -> Orphan:
     return Orphan(Payer(request_id, tenant, key, policy, owner, limited), hold)
 
 
-def _number(entry: Sequence[Any]) -> int:
-    return int(entry[0].partition("-")[0])
-
-
-def _entry(entry: Sequence[Any]) -> Entry:
-    """Fields as SETTLE writes them."""
-    at, request_id, leg_id, tenant, key, policy, expert, *numbers = entry[1][1::2]
+def _entry(told: str) -> Entry:
+    """Its id, and its values in the order in which SETTLE writes them."""
+    name, at, request_id, leg_id, tenant, key, policy, expert, *numbers = orjson.loads(told)
     prompt, output, held, charged, overrun, estimated = map(int, numbers)
     whose = (request_id, leg_id, tenant, key, policy, expert)
-    return Entry(_number(entry), float(at), *whose, prompt, output, held, charged, overrun, estimated == 1)
+    return Entry(int(name[:-2]), float(at), *whose, prompt, output, held, charged, overrun, estimated == 1)

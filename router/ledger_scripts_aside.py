@@ -61,8 +61,19 @@ return {least, most}
 """
 )
 
-# The number of the first entry, of the last one, and how many at most.
-PAGE = Script(BEGIN + "return call('XRANGE', P .. 'journal', ARGV[1] .. '-0', ARGV[2] .. '-0', 'COUNT', ARGV[3])")
+# The number of the first entry, of the last one, and how many at most. Each is one JSON array: its id and its values.
+PAGE = Script(
+    BEGIN
+    + """
+local told = {}
+for _, entry in ipairs(call('XRANGE', P .. 'journal', ARGV[1] .. '-0', ARGV[2] .. '-0', 'COUNT', ARGV[3])) do
+    local values = {entry[1]}
+    for i = 2, #entry[2], 2 do values[#values + 1] = entry[2][i] end
+    told[#told + 1] = cjson.encode(values)
+end
+return told
+"""
+)
 
 # before, its day as periods are written, how many entries at most.
 PRUNE = Script(

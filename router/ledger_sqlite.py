@@ -35,7 +35,8 @@ from router.ledger_sums import LEG_MOST, SUM_MOST, chargeable, enough, refilled,
 
 T = TypeVar("T")
 FILE = "ledger.sqlite3"
-PAGE = 1000  # entries of the journal that are read, or forgotten, at once
+PAGE = 1000  # entries of the journal that are read at once
+FORGOTTEN = 200  # entries that are forgotten at once: others wait meanwhile
 OWNERS_S = 86_400.0  # so long after its end an owner is forgotten
 
 
@@ -134,9 +135,9 @@ class SqliteLedger:
         day = datetime.fromtimestamp(before, UTC).date().isoformat()
 
         def forget(db: sqlite3.Connection) -> int:
-            db.execute(tables.FORGET_METERS, (day, PAGE))
+            db.execute(tables.FORGET_METERS, (day, FORGOTTEN))
             db.execute("DELETE FROM buckets WHERE at < ?", (before,))
-            return db.execute(tables.FORGET, (before, PAGE)).rowcount
+            return db.execute(tables.FORGET, (before, FORGOTTEN)).rowcount
 
         return await self._run(forget)
 

@@ -26,8 +26,9 @@ from tests.conformance.ledgers import (
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few entries take several."""
-    monkeypatch.setattr(ledger_sqlite, "PAGE", 3)
-    monkeypatch.setattr(ledger_redis, "PAGE", 3)
+    for module in (ledger_sqlite, ledger_redis):
+        monkeypatch.setattr(module, "PAGE", 3)
+        monkeypatch.setattr(module, "FORGOTTEN", 3)
 
 
 @pytest.fixture
