@@ -26,7 +26,8 @@ DECISIONS = (
     "budget affordable offers panel_search prospects quality unaffordable "
     "concurrency fair_queue forecast outlook "
     "caller callers rate_limits usage "
-    "registry registry_rows feedback_tally feedback_versions"
+    "registry registry_rows feedback_tally feedback_versions "
+    "ledger ledger_sums money"
 ).split()
 PLAIN = "spec accounting delivery sse errors tokens guard version prompts intervals files assembly".split()
 STEPS = (
@@ -46,6 +47,10 @@ FORBIDDEN: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {
         "they stand before any server and any client",
     ),
     ("router.api",): (tuple(f"router.{step}" for step in STEPS), "HTTP's shape decides nothing"),
+    tuple(f"router.{room}" for room in "ledger_open ledger_redis ledger_sqlite database redis_calls".split()): (
+        (*(f"router.{step}" for step in STEPS), "router.pipeline", "router.dispatch", "router.api", "router.telemetry"),
+        "where money lies nobody is chosen",
+    ),
     ("router.config", "router.config_checks", "router.records", "router.errors", "router.events"): (
         ("asyncio", "aiohttp", "httpx", "starlette", "router.pipeline", "router.dispatch", "router.api"),
         "what everybody shares depends on nobody",
@@ -72,6 +77,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
         "loadtest",
     ),
     "opentelemetry": ("router.tracing",),
+    "redis": ("router.redis_calls", "router.registry_redis"),
     "torch": ("experts.zoo", "router.embedders"),
     "sklearn": ("router.fit", "router.folds", "router.evaluation", "router.baselines"),  # all of them offline
     "router.api": ("router.api", "router.admin.app", "router.admin.feedback", "router.admin.tenants", "deploy"),
