@@ -115,6 +115,23 @@ async def test_a_server_that_forgets_its_scripts(redis_url: str, admin: Redis) -
 
 
 @needs_redis
+async def test_calls_of_one_moment_go_out_together(redis_url: str, admin: Redis) -> None:
+    """A hundred callers cost one question and one answer over the network, not a hundred."""
+
+    async def reads() -> int:
+        found: int = (await admin.info("stats"))["total_reads_processed"]
+        return found
+
+    ledger = RedisLedger(redis_url, PATIENT_S)
+    await ledger.reserve(payer(DAY), [hold("first", 1)], NOW)
+    before = await reads()
+    await asyncio.gather(*(ledger.reserve(payer(DAY), [hold(f"leg-{n}", 1)], NOW) for n in range(100)))
+    assert await reads() - before < 10
+    assert await stand(ledger, DAY) == [(0, 101)]
+    await ledger.close()
+
+
+@needs_redis
 async def test_a_server_that_stands_still(redis_url: str, admin: Redis) -> None:
     """What was given up may be done later. A void that was asked for afterwards frees it, whichever comes first; a hold
     that was asked for after that stays.
