@@ -114,7 +114,8 @@ class Leg:
     extra: JsonObject = field(default_factory=dict)
     cut: bool = False  # aborted by us, not by the client's leaving
     cap: int | None = None  # output tokens of each sample that it is sent with, where it is not the client's own
-    turn: Turn | None = None  # once it was sent
+    turn: Turn | None = None  # at the expert, as long as it has it
+    sent: bool = False
     unused: bool = False  # it generated nothing
     stopped: Stopped | None = None  # why its answer ends before its end
     open_choices: dict[int, None] = field(default_factory=dict)  # begun, and not finished
@@ -133,8 +134,10 @@ class Leg:
         """
         if self.usage is not None:
             return self.usage
-        if self.unused or self.turn is None:
+        if self.unused or not self.sent:
             return Usage()
+        if self.endpoint.hosted and not self.chunks:
+            return Usage(exact=False)
         if not self.endpoint.hosted and (reserved := self.call.funds.reserved(self.leg_id)) is not None:
             return reserved
         prompt = self.call.body.get("messages", self.call.body.get("prompt"))
@@ -189,9 +192,12 @@ class Leg:
         return Failure(self.expert, self.leg_id, error, self.used(), self.seconds)
 
     def failed(self, error: ExpertError) -> None:
-        """Whether the expert has worked for nothing, or not at all: it refused, or was never reached."""
-        reached = not (isinstance(error, ExpertTimeout) and error.phase == "connection")
-        self.unused = self.chunks == 0 and (isinstance(error, ExpertRefused | ExpertUnreachable) or not reached)
+        """Whether the expert has generated nothing: it refused, or was never reached. Whether our own hosts were
+        reached they say themselves.
+        """
+        unreached = isinstance(error, ExpertTimeout) and error.phase == "connection"
+        unreached |= isinstance(error, ExpertUnreachable) and not self.endpoint.hosted
+        self.unused = self.chunks == 0 and (unreached or isinstance(error, ExpertRefused))
 
     def dropped(self) -> Cut:
         return Cut(self.expert, self.leg_id, replace(self.used(), exact=False), self.seconds)

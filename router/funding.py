@@ -6,9 +6,12 @@ meets live state. Must not know how money is kept.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from router.admission import levels, overloaded
 from router.affordable import affordable
@@ -16,11 +19,11 @@ from router.bank import Bank
 from router.budget import Budget, resolve
 from router.call import Call
 from router.config import Policy
-from router.errors import InsufficientQuota, RateLimited, SymposiumError
+from router.errors import DeadlineExceeded, InsufficientQuota, RateLimited, SymposiumError
 from router.events import Decided, Degraded, Emit, Turned
 from router.knowledge import Knowledge
 from router.ledger import Payer, Short
-from router.money import usd
+from router.money import NANOS, cost, usd
 from router.outlook import Outlook
 from router.outlooks import Outlooks
 from router.purse import Purse, Terms
@@ -61,22 +64,29 @@ class Funding:
         finally:
             purse.close()
 
-    def aside(self, query: Query, ticket: Ticket, expert: str, samples: int, call: Call) -> Call:
-        """A call that helps to decide, with its own money: nothing else has been held yet."""
+    def aside(self, query: Query, ticket: Ticket, budget: Budget, expert: str, samples: int, call: Call) -> Call:
+        """A call that helps to decide, with its own money: nothing else has been held yet. It may take half of the
+        time that is left.
+        """
         price = self._knowledge.config.experts[expert].price
         prompt = sum(len(m["content"].encode()) for m in call.body["messages"])  # never more tokens than bytes
         most = int(call.body["max_tokens"])
         outlook = Outlook(
             expert,
             prompt_tokens=prompt,
-            prompt_nanos=round(price.usd(prompt, 0) * 1e9),
-            token_nanos=price.usd(0, 1) * 1e9 * samples,
+            prompt_nanos=cost(price, prompt, 0),
+            token_nanos=price.usd(0, 1) * NANOS * samples,
             tokens=most,
             room=most,
         )
-        terms = Terms({expert: outlook}, max_tokens=most, samples=samples, hosted=self._outlooks.hosted)
+        terms = Terms(
+            {expert: outlook}, max_tokens=most, samples=samples, nanos=budget.nanos, hosted=self._outlooks.hosted
+        )
         purse = Purse(self._bank, self._payer(query, ticket, query.model), terms, self._knowledge.nanos)
-        return replace(call, funds=purse, caller=ticket.caller, outlooks={expert: outlook})
+        purse.close()  # nobody is asked in its place: what it does not use is free at once
+        now, ends_at = self._bank.clock(), budget.ends_at(ticket.arrived_at)
+        until = None if ends_at is None else now + max(0.0, ends_at - now) / 2
+        return replace(call, funds=purse, caller=ticket.caller, outlooks={expert: outlook}, ends_at=until)
 
     def budget(self, query: Query, ticket: Ticket, policy: Policy | None) -> Budget:
         """What holds for it. Raises BadRequest for a wish that cannot be, or is above a ceiling."""
@@ -94,9 +104,19 @@ class Funding:
         left = self._bank.left(meters) if meters else None
         if left is not None and left[1] < (least := self._outlooks.cheapest_nanos(query, experts)):
             meter, room = left
-            raise self._spent(Short(meter, (meter.limit or 0) - room, 0, least), query.model, ticket)
+            short = Short(meter, (meter.limit or 0) - room, 0, least)
+            raise self._spent(short, query.model, ticket, {"cheapest": {"cost_usd": usd(least)}})
         if self._outlooks.hopeless(experts, ticket.caller, ends_at, now):
             raise self._turned(overloaded(ends_at, now), query.model, ticket, "overload")
+
+    @asynccontextmanager
+    async def in_time(self, ticket: Ticket, budget: Budget) -> AsyncIterator[None]:
+        """Raises DeadlineExceeded when the block takes longer than there is time."""
+        try:
+            async with asyncio.timeout_at(budget.ends_at(ticket.arrived_at)):
+                yield
+        except TimeoutError as error:
+            raise DeadlineExceeded("Nothing was asked by the deadline.", code="deadline_exceeded") from error
 
     async def outlooks(
         self, query: Query, names: Sequence[str], ticket: Ticket, category: str | None, budget: Budget
@@ -130,14 +150,12 @@ class Funding:
         """
         room = (short.meter.limit or 0) - short.settled - short.held
         mine = decision.budget.nanos
-        if short.passing or room <= 0 or (mine is not None and mine <= room):
+        if short.passing or (mine is not None and mine <= room):
             raise self._spent(short, decision.policy, decision.ticket)
-        budget = replace(decision.budget, nanos=room)
+        budget = replace(decision.budget, nanos=max(1, room))
         found = self._affordable(decision, budget)
         if isinstance(found, Unaffordable):
-            error = self._spent(short, decision.policy, decision.ticket)
-            error.details = {**error.details, **refusal(found, budget).details}
-            raise error
+            raise self._spent(short, decision.policy, decision.ticket, refusal(found, budget).details)
         return replace(decision, plan=found, budget=budget)
 
     def _affordable(self, decision: Decision, budget: Budget) -> Plan | Unaffordable:
@@ -160,14 +178,18 @@ class Funding:
         self._emit(Turned(ticket.caller.tenant, policy, error.code, why))
         return error
 
-    def _spent(self, short: Short, policy: str, ticket: Ticket) -> SymposiumError:
-        meter, held = short.meter, usd(short.held)
+    def _spent(
+        self, short: Short, policy: str, ticket: Ticket, would_do: Mapping[str, Any] = MappingProxyType({})
+    ) -> SymposiumError:
+        """`would_do`: the plans that would have been possible."""
+        meter = short.meter
         details = {
+            **would_do,
             "account": meter.account,
             "period": meter.period,
             "limit_usd": usd(meter.limit or 0),
             "settled_usd": usd(short.settled),
-            "held_usd": held,
+            "held_usd": usd(short.held),
             "needed_usd": usd(short.asked),
         }
         if short.passing:

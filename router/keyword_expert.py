@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from experts.errors import ExpertUnreachable
 from experts.prompts import keywords_prompt
+from router.budget import Budget
 from router.call import Call
 from router.config import Keywords
 from router.dispatch import Dispatcher
@@ -19,7 +20,7 @@ from router.records import Failure, JsonObject, Query, Reply, SkillScores, Ticke
 from router.skills import Vocabulary
 from router.trace_context import ROUTE
 
-Paid = Callable[[Query, Ticket, str, int, Call], Call]  # for whom, whom it asks, how many samples
+Paid = Callable[[Query, Ticket, Budget, str, int, Call], Call]  # for whom, whom it asks, how many samples
 
 
 class KeywordExpert:
@@ -30,7 +31,7 @@ class KeywordExpert:
     ) -> None:
         self._settings, self._dispatcher, self._embed, self._may_ask = settings, dispatcher, embed, may_ask
 
-    async def ask(self, query: Query, ticket: Ticket, paid: Paid) -> Reply | Failure:
+    async def ask(self, query: Query, ticket: Ticket, budget: Budget, paid: Paid) -> Reply | Failure:
         """The expert's samples. Never raises ExpertError. `paid` gives a call its money."""
         request_id, question, trace = query.request_id, query.text, query.trace
         settings, leg_id = self._settings, f"{request_id}-k"
@@ -43,7 +44,7 @@ class KeywordExpert:
             "max_tokens": settings.max_tokens,
         }
         inside = trace.below(f"{request_id}/{ROUTE}") if trace else None
-        call = paid(query, ticket, settings.expert, settings.samples, Call(leg_id, body, trace=inside))
+        call = paid(query, ticket, budget, settings.expert, settings.samples, Call(leg_id, body, trace=inside))
         leg = await self._dispatcher.aside(leg_id, settings.expert, call, settings.timeout_s)
         # Whatever the expert sent: as many samples as were asked for, of a length that names skills can have.
         return replace(leg, choices=leg.choices[: settings.samples]) if isinstance(leg, Reply) else leg

@@ -173,6 +173,7 @@ class Legs:
             raise ExpertOutOfTime(expert, "its turn came after the deadline")
         if left_s < math.inf:
             leg.endpoint = _bounded(leg.endpoint, left_s)
+        leg.sent = True
         return call.body if cap is None else _capped(call.body, cap)
 
     @asynccontextmanager
@@ -183,7 +184,7 @@ class Legs:
             yield
             outcome = "answered" if leg.stopped is None else "stopped"
         except ExpertError as error:
-            outcome, failed = error.reason, error.replaceable and leg.turn is not None
+            outcome, failed = error.reason, error.replaceable and leg.sent
             leg.failed(error)
             raise
         finally:
@@ -192,24 +193,26 @@ class Legs:
             elif outcome == "cancelled" and not self._watch.up.get(leg.expert, False):
                 outcome, failed = "unreachable", True  # released because its server went down
             self._emit(_ended(leg, outcome))
-            if leg.turn is None:
-                self._settled(leg, Usage(), paid=False)
-            else:
+            if leg.turn is not None:
                 self._learn(leg, leg.turn, outcome, failed=failed)
-                if outcome == "answered" and leg.usage is not None:
-                    self._settled(leg, leg.usage)
-                elif leg.unused:  # at once: whoever is asked in its place may need its money
-                    self._settled(leg, Usage())
-                else:
-                    self._in_background(self._settle(leg))
+            if not leg.sent:
+                self._settled(leg, Usage(), paid=False)
+            elif outcome == "answered" and leg.usage is not None:
+                self._settled(leg, leg.usage)
+            elif leg.unused:  # at once: whoever is asked in its place may need its money
+                self._settled(leg, Usage())
+            else:
+                self._in_background(self._settle(leg))
 
     def _learn(self, leg: Leg, turn: Turn, outcome: str, *, failed: bool) -> None:
         """What the call says of its expert, queueing here left out."""
         seconds = leg.seconds - turn.waited_s
         first_s = None if leg.first_token_s is None else leg.first_token_s - turn.waited_s
         tokens = None if leg.usage is None else leg.usage.prompt_tokens + leg.usage.completion_tokens
-        self._health.ended(leg.expert, outcome, first_s, seconds, failed=failed)
         self._lanes.ended(turn, outcome, first_s, seconds, tokens, failed=failed)
+        if not leg.sent:
+            return
+        self._health.ended(leg.expert, outcome, first_s, seconds, failed=failed)
         said = leg.output_tokens or None
         self._forecast.ended(leg.expert, turn.load, first_s, seconds, said, leg.call.category or "", outcome, leg.cap)
 

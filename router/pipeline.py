@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ from router.knowledge import Knowledge
 from router.outlooks import BYTES_PER_TOKEN, Outlooks
 from router.pace import Paces
 from router.plan import named, plan
-from router.purse import FREE, Funds, Purse
+from router.purse import FREE, Funds
 from router.ranking import ranked
 from router.records import Answer, CategoryScores, Decision, Failure, Plan, Query, Reply, Role, Ticket
 from router.recruit import candidates
@@ -77,6 +77,7 @@ class Pipeline:
         self._knowledge, self._embed, self._dispatcher, self._outlooks = knowledge, embed, dispatcher, outlooks
         self._sessions, self._paces, self._emit, self._clock = sessions, paces, emit, clock
         self._funding = Funding(knowledge, bank, outlooks, emit)
+        self.funded = self._funding.held  # money for all that is asked first, before any of it is
         keywords = knowledge.config.routing.keywords
         self._keywords = KeywordExpert(keywords, dispatcher, embed, outlooks.may_ask) if keywords else None
 
@@ -86,7 +87,7 @@ class Pipeline:
         Raises:
             NotFound: the model is neither a policy nor an expert that may be asked.
             BadRequest, NoExpertAvailable: nobody can or may take it.
-            Overloaded, InsufficientQuota, DeadlineUnreachable: it cannot be had now, or for that.
+            Overloaded, InsufficientQuota, DeadlineUnreachable, DeadlineExceeded: it cannot be had now, or for that.
         """
         config, caller = self._knowledge.config, ticket.caller
         check_model(caller, query.model, config)
@@ -94,17 +95,14 @@ class Pipeline:
         budget = self._funding.budget(query, ticket, policy)
         allowed = (query.model,) if policy is None else policy.experts or config.answering
         self._funding.check_door(query, ticket, allowed, budget)
-        if policy is None:
-            decision = await self._named(query, ticket, budget)
-        else:
-            decision = await self._routed(query, ticket, self._paces.priced(query.model, policy), budget)
+        async with self._funding.in_time(ticket, budget):
+            if policy is None:
+                decision = await self._named(query, ticket, budget)
+            else:
+                decision = await self._routed(query, ticket, self._paces.priced(query.model, policy), budget)
         decision = self._funding.fitted(decision)
         own_s = self._clock() - ticket.admitted_at - sum(leg.seconds for leg in decision.asides)
         return replace(decision, overhead_s=max(0.0, own_s), profiles=self._knowledge.feedback)
-
-    def funded(self, decision: Decision) -> AbstractAsyncContextManager[tuple[Decision, Purse]]:
-        """Money for all that is asked first, before any of it is; as `Funding.held`."""
-        return self._funding.held(decision)
 
     @asynccontextmanager
     async def respond(self, decision: Decision, funds: Funds = FREE, heard: Heard = unheard) -> AsyncIterator[Response]:
@@ -210,7 +208,7 @@ class Pipeline:
         if excluded.keys() >= set(allowed):
             raise self._nobody(query.model, query, excluded)
         turns = self._turns(query, ticket)
-        vectors, said = await self._read(query, turns, policy, ticket)
+        vectors, said = await self._read(query, turns, policy, ticket, budget)
         cosines = know.fitted.vocabulary.cosines(np.stack(vectors))
         scores = [self._classified(*turn) for turn in zip(vectors, cosines, strict=True)]
         at = anchor(scores, cosines)
@@ -271,13 +269,13 @@ class Pipeline:
         return bounded((*query.earlier, query.text), MAX_TURNS, max_chars, known) or (query.text,)
 
     async def _read(
-        self, query: Query, turns: tuple[str, ...], policy: Policy, ticket: Ticket
+        self, query: Query, turns: tuple[str, ...], policy: Policy, ticket: Ticket, budget: Budget
     ) -> tuple[list[NDArray[np.float32]], Reply | Failure | None]:
         """The turns' embeddings, and at the same time what the keyword expert says of the question, if it is asked."""
         asked = self._keywords if policy.skills == "keywords" else None
         async with asyncio.TaskGroup() as group:
             vectors = [group.create_task(self._embed(turn)) for turn in turns]
-            named = group.create_task(asked.ask(query, ticket, self._funding.aside)) if asked else None
+            named = group.create_task(asked.ask(query, ticket, budget, self._funding.aside)) if asked else None
         return [vector.result() for vector in vectors], named.result() if named else None
 
     def _classified(self, vector: NDArray[np.float32], cosines: NDArray[np.float32]) -> CategoryScores:

@@ -58,7 +58,8 @@ class Response:
     def ended_early(self) -> Stopped | None:
         """Why the answer is less than was planned, where time or money ran out; of the two, time is said."""
         said: set[str | None] = {leg.stopped for _, leg in self.ended if isinstance(leg, Reply)}
-        said |= {leg.error.reason for _, leg in self.ended if isinstance(leg, Failure)}
+        lost = [leg for role, leg in self.ended if role == "aggregator" or self.missing]
+        said |= {leg.error.reason for leg in lost if isinstance(leg, Failure)}
         if ExpertOutOfTime.reason in said:
             return "deadline"
         return "budget" if said & {"budget", ExpertUnfunded.reason} else None
