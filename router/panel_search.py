@@ -18,10 +18,10 @@ member is the best of whom i as good ones, with the cheapest others, can be paid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 from math import comb
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Whole = NDArray[np.int64]
-    Sets = NDArray[np.intp]  # [panels, members]
+    Sets = NDArray[np.intp]  # [panels, most members], in the order of the pool, nobody where there are fewer
 
-LOOKED_AT = 800  # panels, at most, before they are changed one member at a time
+LOOKED_AT = 640  # panels, at most (all of ten experts), before they are changed one member at a time
 ROUNDS = 8  # of changes
+NOBODY = -1  # the last of a pool that it was added to: costs nothing, never answers
 PLACES = 12  # decimals by which worths are told apart
 FAR = 1 << 58  # a bound that five of anything stay below
 
@@ -59,7 +60,7 @@ class Pool:
     usd_nanos: Whole
     wished: NDArray[np.bool_]
 
-    def only(self, experts: Sets) -> Pool:
+    def only(self, experts: NDArray[np.intp]) -> Pool:
         return Pool(
             self.trust[experts],
             self.in_time[experts],
@@ -67,6 +68,16 @@ class Pool:
             self.bounds,
             self.usd_nanos[experts],
             self.wished[experts],
+        )
+
+    def and_nobody(self) -> Pool:
+        return Pool(
+            np.append(self.trust, 0.0),
+            np.append(self.in_time, 0.0),
+            np.column_stack([self.costs, np.zeros(len(self.bounds), dtype=np.int64)]),
+            self.bounds,
+            np.append(self.usd_nanos, 0),
+            np.append(self.wished, True),
         )
 
 
@@ -109,19 +120,21 @@ def best_panel(pool: Pool, terms: Terms) -> tuple[Panel | None, float]:
     if most < 2 or len(able) < 2:
         return None, 0.0
     able = able[undominated(pool.only(able), most, by_price=terms.enough is not None)]
-    near = _promising(pool, able, most)
-    found = _best(pool, terms, (near[sets] for sets in _sets(len(near), most)), None)
-    if len(near) == len(able):
-        return found, found.worth if found else 0.0
-    for _ in range(ROUNDS):
-        better = _best(pool, terms, _changed(found, able, most), found)
+    near = _promising(pool.only(able), most)
+    every = pool.and_nobody().only(np.append(able, NOBODY))
+    found = _best(every, terms, np.append(near, len(able))[_sets(len(near), most)], None)
+    for _ in range(ROUNDS if len(near) < len(able) else 0):
+        better = found and _best(every, terms, _changed(found.members, len(able), most), found)
         if better == found:
             break
         found = better
-    return found, ceiling(pool.only(able), terms)
+    if found is None:
+        return None, 0.0
+    worth = found.worth if len(near) == len(able) else ceiling(pool.only(able), terms)
+    return found._replace(members=tuple(able[list(found.members)].tolist())), worth
 
 
-def _able(pool: Pool) -> Sets:
+def _able(pool: Pool) -> NDArray[np.intp]:
     """Who could be in a panel of two."""
     kept = np.flatnonzero(pool.in_time >= USUAL)
     if len(kept) < 2:
@@ -132,7 +145,7 @@ def _able(pool: Pool) -> Sets:
     return np.asarray(kept[(costs + other <= pool.bounds[:, None]).all(axis=0)])
 
 
-def undominated(pool: Pool, k: int, *, by_price: bool) -> Sets:
+def undominated(pool: Pool, k: int, *, by_price: bool) -> NDArray[np.intp]:
     """Who is dominated by fewer than k others."""
     good = [pool.trust, pool.in_time, pool.wished.astype(float), *(-pool.costs)]
     rows = np.stack([*good, -pool.usd_nanos] if by_price else good)
@@ -142,66 +155,48 @@ def undominated(pool: Pool, k: int, *, by_price: bool) -> Sets:
     return np.flatnonzero(dominates.sum(axis=0) < k)
 
 
-def _promising(pool: Pool, able: Sets, most: int) -> Sets:
-    """As many experts as LOOKED_AT allows, in order: in turn the best, and those who give most for their price."""
-    size = len(able)
+def _promising(pool: Pool, most: int) -> NDArray[np.intp]:
+    """As many experts as LOOKED_AT allows: the cheapest pair; in turn those who give most for their price, and the best."""
+    size = len(pool.trust)
     while size > 2 and sum(comb(size, members) for members in range(2, most + 1)) > LOOKED_AT:
         size -= 1
-    if size == len(able):
-        return able
-    some = pool.only(able)
-    share = (some.costs / np.maximum(some.bounds, 1)[:, None]).max(axis=0, initial=0.0)
-    best = np.argsort(-some.trust * some.in_time, kind="stable")
-    worth = np.argsort(-some.trust * some.in_time / (1 / (2 * most) + share), kind="stable")
-    turns = np.stack([worth, best], axis=1).ravel().tolist()
-    return able[sorted(list(dict.fromkeys(turns))[:size])]
+    share = (pool.costs / np.maximum(pool.bounds, 1)[:, None]).max(axis=0, initial=0.0)
+    value = pool.trust * pool.in_time
+    turns = np.stack([np.argsort(-value / (1 / (2 * most) + share), kind="stable"), np.argsort(-value, kind="stable")])
+    first = [*np.argsort(share, kind="stable")[:2].tolist(), *turns.T.ravel().tolist()]
+    return np.array(sorted(list(dict.fromkeys(first))[:size]), dtype=np.intp)
 
 
 @lru_cache(maxsize=256)
-def _sets(size: int, most: int) -> tuple[Sets, ...]:
-    """All panels of 2 … `most` of so many experts, by their number of members."""
-    return tuple(
-        np.array(list(combinations(range(size), members)), dtype=np.intp).reshape(-1, members)
-        for members in range(2, min(most, size) + 1)
-    )
+def _sets(size: int, most: int) -> Sets:
+    """All panels of 2 … `most` of so many experts."""
+    every = chain.from_iterable(combinations(range(size), members) for members in range(2, most + 1))
+    return np.array([(*members, *(NOBODY,) * (most - len(members))) for members in every], dtype=np.intp)
 
 
-def _changed(panel: Panel | None, able: Sets, most: int) -> Iterator[Sets]:
-    """All panels that this one becomes by losing, exchanging or gaining one member."""
-    if panel is None:
-        return
-    members = np.array(panel.members)
-    others = able[~np.isin(able, members)]
-    without = np.tile(members, (len(members), 1))[~np.eye(len(members), dtype=bool)].reshape(len(members), -1)
-    if len(members) > 2:
-        yield without
-    yield _with(without, others)
+def _changed(members: Sequence[int], size: int, most: int) -> Sets:
+    """All panels that this one becomes by losing, exchanging or gaining one member, of so many experts."""
+    others = [expert for expert in range(size) if expert not in members]
+    fewer = [[*members[:place], *members[place + 1 :]] for place in range(len(members))]
+    panels = [*(fewer if len(members) > 2 else ()), *([*kept, other] for kept in fewer for other in others)]
     if len(members) < most:
-        yield _with(members[None, :], others)
+        panels += [[*members, other] for other in others]
+    return np.array([[*sorted(panel), *[size] * (most - len(panel))] for panel in panels], dtype=np.intp)
 
 
-def _with(panels: Sets, others: Sets) -> Sets:
-    """Each panel with each of the others."""
-    every = np.repeat(panels, len(others), axis=0)
-    return np.sort(np.column_stack([every, np.tile(others, len(panels))]), axis=1)
-
-
-def _best(pool: Pool, terms: Terms, groups: Iterator[Sets], known: Panel | None) -> Panel | None:
+def _best(pool: Pool, terms: Terms, sets: Sets, known: Panel | None) -> Panel | None:
     """Of all these panels that can be paid for, and the one that is known."""
-    found = known
-    for sets in groups:
-        fits = (pool.costs[:, sets].sum(axis=2) <= pool.bounds[:, None]).all(axis=0)
-        if not fits.any():
-            continue
-        panel = _first(pool, terms, sets[fits])
-        if found is None or _order(panel, terms) > _order(found, terms):
-            found = panel
-    return found
+    fits = (pool.costs[:, sets].sum(axis=2) <= pool.bounds[:, None]).all(axis=0)
+    if not fits.any():
+        return known
+    found = _first(pool, terms, sets[fits])
+    return found if known is None or _order(found, terms) > _order(known, terms) else known
 
 
 def _first(pool: Pool, terms: Terms, sets: Sets) -> Panel:
-    """The best of panels of one size."""
-    right = expected_right(pool.trust[sets], pool.in_time[sets], terms.alternatives, equal=terms.equal)
+    """The best of these panels."""
+    sizes = (sets < len(pool.trust) - 1).sum(axis=1)
+    right = _right(pool.trust[sets], pool.in_time[sets], sizes, terms)
     worth = np.round(np.minimum(right, terms.cap), PLACES)
     usd, outsiders = pool.usd_nanos[sets].sum(axis=1), np.asarray(~pool.wished[sets].all(axis=1))
     rows = np.flatnonzero(worth >= (2.0 if terms.enough is None else terms.enough))
@@ -210,7 +205,19 @@ def _first(pool: Pool, terms: Terms, sets: Sets) -> Panel:
     else:
         rows = np.flatnonzero(worth == worth.max())
         row = rows[np.lexsort((usd[rows], outsiders[rows]))[0]]
-    return Panel(tuple(sets[row].tolist()), float(worth[row]), int(usd[row]), bool(outsiders[row]))
+    members = tuple(expert for expert in sets[row].tolist() if expert != len(pool.trust) - 1)
+    return Panel(members, float(worth[row]), int(usd[row]), bool(outsiders[row]))
+
+
+def _right(trust: Floats, in_time: Floats, sizes: NDArray[np.intp], terms: Terms) -> Floats:
+    """Of panels with so many members, and nobody after them: which makes no difference to weighed votes."""
+    if not terms.equal:
+        return expected_right(trust, in_time, terms.alternatives)
+    found = np.empty(len(sizes))
+    for size in set(sizes.tolist()):
+        rows = sizes == size
+        found[rows] = expected_right(trust[rows, :size], in_time[rows, :size], terms.alternatives, equal=True)
+    return found
 
 
 def _order(panel: Panel, terms: Terms) -> Order:
@@ -234,11 +241,11 @@ def ceiling(pool: Pool, terms: Terms) -> float:
     ascending = np.sort(costs, axis=1)[:, :most]
     besides = np.cumsum(ascending, axis=1) - ascending  # of the 0, 1, … cheapest
     fits = (lowest[..., ranks - 1] + besides[:, None, sizes - ranks] <= bounds[:, None, None]).all(axis=0)
-    upper = np.where(fits.any(axis=0), votes[fits.argmax(axis=0)], 0.0)
-    best = 0.0
-    for size in range(2, most + 1):
-        members = upper[None, sizes == size]
-        if members.all():
-            sure = np.ones_like(members)
-            best = max(best, float(expected_right(members, sure, terms.alternatives, equal=terms.equal)[0]))
-    return round(min(best, terms.cap), PLACES)
+    upper = np.zeros((most - 1, most))
+    upper[sizes - 2, ranks - 1] = np.where(fits.any(axis=0), votes[fits.argmax(axis=0)], 0.0)
+    there = np.arange(most) < np.arange(2, most + 1)[:, None]
+    some = (upper > 0).sum(axis=1) == there.sum(axis=1)  # sizes that can be paid for
+    if not some.any():
+        return 0.0
+    right = _right(upper[some], there[some].astype(float), there[some].sum(axis=1), terms)
+    return round(min(float(right.max()), terms.cap), PLACES)
