@@ -2,7 +2,8 @@
 
 Async shell. Holding money is awaited by requests; settling and freeing are queued, sent together, and tried again until
 they are done. As long as it beats, this replica's holds are its own; holds of replicas that ended without a word are
-settled by what hosts have counted (`_reap`), within `lease_s` + `REAP_S`. Must not know plans, legs or HTTP.
+settled by what hosts have counted (`_reap`), within `lease_s` + `REAP_S`, and not before the ledger was there for a
+while. Must not know plans, legs or HTTP.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experts.client import LegTokens
 from router.config import LedgerSettings
@@ -24,6 +25,7 @@ from router.ledger import Charge, Hold, Ledger, LedgerUnavailable, Meter, Orphan
 log = logging.getLogger(__name__)
 REAP_S = 5.0
 PRUNE_S = 3600.0
+DAY_S = 86_400
 RETRY_S = 0.2  # then what could not be booked is tried again
 MOST_PENDING = 100_000  # bookings that wait for a ledger that is away; then the oldest are left to the reapers
 MOST_KNOWN = 10_000  # meters that are remembered
@@ -65,6 +67,7 @@ class Bank:
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._steady_since: float | None = None
         self._known: dict[tuple[str, str], int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._asked: set[asyncio.Task[Short | None]] = set()
@@ -101,7 +104,8 @@ class Bank:
         not enough the old hold stays.
         """
         asked = asyncio.ensure_future(self._ledger.pass_on(leg_id, payer, hold, self.now()))
-        short = await self._answered(asked, payer, (hold,), "pass_on", lambda: self._void(payer, (hold,)))
+        both = [hold] if leg_id == hold.leg_id else [hold, replace(hold, leg_id=leg_id)]
+        short = await self._answered(asked, payer, (hold,), "pass_on", lambda: self._void(payer, both))
         if short is None:
             self._emit(Booked(payer.tenant, held, 0, expert=hold.expert, leg_id=leg_id))
         return short
@@ -214,7 +218,18 @@ class Bank:
 
     async def _beat(self) -> None:
         now = self.now()
-        await self._ledger.beat(self.owner, now, now + self.settings.lease_s)
+        try:
+            await self._ledger.beat(self.owner, now, now + self.settings.lease_s)
+        except LedgerUnavailable:
+            self._steady_since = None
+            raise
+        if self._steady_since is None:
+            self._steady_since = self.clock()
+
+    @property
+    def _steady(self) -> bool:
+        """Whether the ledger has been there for so long that everybody who lives has said so since."""
+        return self._steady_since is not None and self.clock() - self._steady_since >= self.settings.lease_s / 2
 
     async def _reaping(self) -> None:
         pruned_at = self.clock()
@@ -224,10 +239,11 @@ class Bank:
                 await self._reap()
                 if self.clock() - pruned_at > PRUNE_S:
                     pruned_at = self.clock()
-                    await self._ledger.prune(self.now() - self.settings.keep_days * 86_400)
+                    while await self._ledger.prune(self.now() - self.settings.keep_days * DAY_S):
+                        pass  # a little at a time
 
     async def _reap(self) -> None:
-        orphans = await self._ledger.orphans(self.now())
+        orphans = await self._ledger.orphans(self.now()) if self._steady else ()
         if not orphans:
             return
         charges = await asyncio.gather(*map(self._owed, orphans))

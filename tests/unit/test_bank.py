@@ -125,6 +125,28 @@ async def test_what_a_dead_replica_held_is_settled_by_what_hosts_counted(tmp_pat
         await alive.stop(5)
 
 
+async def test_after_an_outage_nobody_is_taken_for_dead_at_once(tmp_path: Path) -> None:
+    """Those who live could not say so while the ledger was away: they get the time to."""
+    async with money(tmp_path) as world:
+        one, other = world.bank("one"), world.bank("other")
+        await one.start()
+        await other.start()
+        purse = world.purse(one, 100_000, max_tokens=50)
+        await purse.begin([("r-0", "ada")])
+        other._steady_since = None  # its last beat failed
+        world.now += world.settings.lease_s + 1
+        await other._beat()
+        await other._reap()
+        assert (await world.standing()).held > 0
+        await one._beat()
+        world.now += world.settings.lease_s / 2
+        await other._reap()
+        assert (await world.standing()).held > 0
+        purse.close()
+        for bank in (one, other):
+            await bank.stop(5)
+
+
 async def test_what_is_known_to_be_spent_needs_no_question(tmp_path: Path) -> None:
     """Settled money does not come back within its period."""
     async with money(tmp_path) as world:
