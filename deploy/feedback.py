@@ -16,7 +16,7 @@ from deploy.show import AsJson, ConfigFile, load_config, out, print_json, table
 feedback = typer.Typer(
     help="What feedback does to profiles: shown, frozen, and taken back to an earlier version.", no_args_is_help=True
 )
-SOON = "Every router replica is there within 2 s."
+SOON = "Every router replica is there within seconds."
 
 
 @feedback.command()

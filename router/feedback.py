@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import comb, fsum
+from math import fsum
 from typing import Literal, NamedTuple
 
 from router.profiles import Count, Profile, Profiles
@@ -126,21 +126,24 @@ def _places(outcome: Outcome) -> Iterator[Place]:
         yield Place(outcome.source, outcome.expert, "skill", skill)
 
 
-class _Evidence(NamedTuple):
+class Evidence(NamedTuple):
     """Admitted at one level of one expert: `right` in PARTS of an observation, `asked` in observations."""
 
     right: int = 0
     asked: int = 0
 
-    def plus(self, count: Count, most: int) -> _Evidence:
+    def plus(self, count: Count, most: int) -> Evidence:
         """With a count that weighs as at most `most` observations, at its own rate."""
         if count.asked <= most:
-            return _Evidence(self.right + count.right * PARTS, self.asked + count.asked)
-        return _Evidence(self.right + count.right * most * PARTS // count.asked, self.asked + most)
+            return Evidence(self.right + count.right * PARTS, self.asked + count.asked)
+        return Evidence(self.right + count.right * most * PARTS // count.asked, self.asked + most)
 
     def rounded(self) -> Count:
         """Rounded half up: unlike half to even, a source of `a` observations adds 0 to `a` right ones to any sum."""
         return Count(right=(self.right + PARTS // 2) // PARTS, asked=self.asked)
+
+
+Admitted = Mapping[str, Mapping[tuple[Level, str], Evidence]]  # expert -> (level, name) -> what counts there
 
 
 def moved(profiles: Profiles, seen: Seen, *, per_source: int = PER_SOURCE, calibration: int | None = None) -> Profiles:
@@ -153,19 +156,23 @@ def moved(profiles: Profiles, seen: Seen, *, per_source: int = PER_SOURCE, calib
         per_source: observations that one source counts as at each level of each expert, at most.
         calibration: observations that calibration counts as at each level, at most; None: all of them.
     """
-    found: defaultdict[str, dict[tuple[Level, str], _Evidence]] = defaultdict(dict)
+    found: defaultdict[str, dict[tuple[Level, str], Evidence]] = defaultdict(dict)
     for place, count in seen.counts.items():
         levels, key = found[place.expert], (place.level, place.name)
-        levels[key] = levels.get(key, _Evidence()).plus(count, per_source)
-    return profiles.updated(
-        {name: _moved(profile, found[name], calibration) for name, profile in profiles.experts.items()}
-    )
+        levels[key] = levels.get(key, Evidence()).plus(count, per_source)
+    return moved_by(profiles, found, calibration)
 
 
-def _moved(profile: Profile, evidence: Mapping[tuple[Level, str], _Evidence], calibration: int | None) -> Profile:
+def moved_by(profiles: Profiles, admitted: Admitted, calibration: int | None) -> Profiles:
+    """As `moved`, of what is bounded already."""
+    experts = profiles.experts.items()
+    return profiles.updated({name: _moved(profile, admitted.get(name, {}), calibration) for name, profile in experts})
+
+
+def _moved(profile: Profile, evidence: Mapping[tuple[Level, str], Evidence], calibration: int | None) -> Profile:
     def whole(measured: Count, level: Level, name: str = "") -> Count:
         most = measured.asked if calibration is None else calibration
-        return evidence.get((level, name), _Evidence()).plus(measured, most).rounded()
+        return evidence.get((level, name), Evidence()).plus(measured, most).rounded()
 
     def each(measured: Mapping[str, Count], level: Level) -> dict[str, Count]:
         """Those that were measured, then those that were only seen."""
@@ -197,7 +204,12 @@ def calibration_worth(profiles: Profiles, seen: Seen, *, strength: float, per_so
         profiles: as calibrated, not as moved.
         strength: observations that the prior of a shrunken rate counts as.
     """
-    findings = sorted(_findings(_departures(profiles, seen, strength, per_source)))
+    return worth(_findings(_departures(profiles, seen, strength, per_source)))
+
+
+def worth(findings: Iterable[float]) -> int | None:
+    """As `calibration_worth`, of the sources' findings."""
+    findings = sorted(findings)
     rank = _surely_below_median(len(findings))
     if rank is None or findings[rank] <= 0:
         return None
@@ -246,8 +258,9 @@ def _surely_below_median(size: int) -> int | None:
     """The highest rank, from 0, whose value lies below the median of what `size` values were drawn from, by a one-sided
     sign test at 1 / UNSURE; None where there are too few to say.
     """
-    rank, below = -1, 1
-    while below * UNSURE <= 2**size:
+    rank, below, ways, limit = -1, 1, 1, 2**size  # ways: of choosing rank + 1 of them
+    while below * UNSURE <= limit:
         rank += 1
-        below += comb(size, rank + 1)
+        ways = ways * (size - rank) // (rank + 1)
+        below += ways
     return rank if rank >= 0 else None

@@ -15,7 +15,6 @@ from router.assigned import assigned
 from router.classify import GENERAL
 from router.config import Config
 from router.correctness import Correctness
-from router.feedback import Seen, calibration_worth, moved
 from router.fitted import Fitted
 from router.learned import Learned
 from router.money import cost, usd
@@ -84,14 +83,12 @@ class Knowledge:
             assigned=assigned(config, profiles),
         )
 
-    def moved(self, seen: Seen, number: int) -> Knowledge:
-        """By feedback up to this number. What was learned and who is assigned where stay as they were made: of what was
-        measured.
+    def moved(self, profiles: Profiles, number: int) -> Knowledge:
+        """With profiles that feedback up to this number has moved. What was learned, and who is assigned where, stay as
+        they were made: of what was measured.
         """
-        strength = self.config.routing.prior_strength
-        worth = calibration_worth(self.measured, seen, strength=strength)
-        profiles = moved(self.measured, seen, calibration=worth)
-        correctness = Correctness(Rates.of(profiles.experts, strength), self.correctness.blend)
+        rates = Rates.of(profiles.experts, self.config.routing.prior_strength)
+        correctness = Correctness(rates, self.correctness.blend)
         return replace(self, profiles=profiles, correctness=correctness, feedback=number)
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from router.database import Database, Work
 from router.ledger import LedgerUnavailable
@@ -164,14 +164,13 @@ class SqliteRegistry:
         db.execute("UPDATE state SET epoch = epoch + 1")
 
     async def judged(self, after: int = 0, most: int = 10_000) -> tuple[Judged, ...]:
-        def rows(db: sqlite3.Connection) -> tuple[list[Any], list[tuple[int, int]]]:
+        def found(db: sqlite3.Connection) -> tuple[Judged, ...]:
             db.execute("BEGIN")  # both as they are at one time
             sql = "SELECT number, row, right, at FROM feedback WHERE number > ? ORDER BY number LIMIT ?"
-            return db.execute(sql, (after, most)).fetchall(), restores_of(db)
+            rows, ranges = db.execute(sql, (after, most)).fetchall(), counting(restores_of(db))
+            return tuple(Judged(n, asked_of(row), bool(right), at, not counts(n, ranges)) for n, row, right, at in rows)
 
-        found, restores = await self._read(rows)
-        ranges = counting(restores)
-        return tuple(Judged(n, asked_of(row), bool(right), at, not counts(n, ranges)) for n, row, right, at in found)
+        return await self._read(found)
 
     async def feedback_state(self) -> FeedbackState:
         return await self._run(state_of)

@@ -6,7 +6,6 @@ One request ends in exactly one `Finished` event, whichever way it ends.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 import uuid
@@ -23,11 +22,12 @@ from router.api.ending import Ending, cost_of, fields_of, headers_of, told_of
 from router.api.held import Held
 from router.api.http import (
     ClientGone,
+    body_in_time,
     header,
     header_values,
     raw_headers,
-    read_body,
     send_error,
+    send_in_time,
     send_json,
     start,
     while_connected,
@@ -51,12 +51,7 @@ from router.trace_context import Trace, begun
 log = logging.getLogger(__name__)
 Parse = Callable[[bytes, str, RequestLimits, str | None], Query]
 SEND_LIMIT_S = 30.0  # a client that stops reading is gone
-BODY_LIMIT_S = 30.0
 _STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-
-
-class BodyTooSlow(SymposiumError):
-    status, kind = 408, "invalid_request_error"
 
 
 class InternalError(SymposiumError):
@@ -79,11 +74,7 @@ class Completions:
                 ending.first_byte_s = service.clock() - ending.began
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], *raw_headers(ending.headers)]}
-            try:
-                async with asyncio.timeout(SEND_LIMIT_S):
-                    await send(message)
-            except TimeoutError as error:
-                raise ClientGone from error
+            await send_in_time(send, message, SEND_LIMIT_S)
 
         try:
             await self._taken(scope, receive, tracked, ending)
@@ -116,7 +107,7 @@ class Completions:
         service.throttle.check(caller)
         with self._held:
             try:
-                raw = await _body_in_time(receive, limits.max_body_bytes)
+                raw = await body_in_time(receive, limits.max_body_bytes)
                 ticket = replace(ticket, admitted_at=service.clock())  # a slow upload is not our overhead
                 query = self._parse(raw, ending.request_id, limits, header(scope, "x-session-id"))
                 query = replace(with_headers(query, scope), trace=ending.trace)
@@ -214,14 +205,6 @@ def _log(finished: Finished) -> None:
 def _trace(scope: Scope, request_id: str, settings: Tracing) -> Trace | None:
     parents, states = header_values(scope, "traceparent"), header_values(scope, "tracestate")
     return begun(request_id, parents, states, ours=settings.endpoint is not None, sample=settings.sample)
-
-
-async def _body_in_time(receive: Receive, max_bytes: int) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_LIMIT_S):
-            return await read_body(receive, max_bytes)
-    except TimeoutError as error:
-        raise BodyTooSlow(f"The body did not arrive within {BODY_LIMIT_S:g} s.", code="body_too_slow") from error
 
 
 async def _end_with(error: SymposiumError, send: Send, ending: Ending) -> None:

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.admission import admit
 from router.api.auth import authenticate
+from router.api.ending import CLIENT_CLOSED
 from router.api.held import Held
 from router.api.http import ClientGone, body_in_time, header, header_values, send_error, send_in_time, while_connected
 from router.api.recording import Recording, messages
@@ -42,7 +43,6 @@ BEATS = 3  # in the time of a lease
 TRIES = 4  # to write an answer down
 UNREAD = 16  # messages that wait for the client
 CLIENT_S = 20.0  # one that does not read for so long is gone; the endpoint would wait longer
-CLIENT_CLOSED = 499
 REPLAYED = {"idempotency-replayed": "true"}
 OFF = (b"x-symposium-idempotency", b"off")
 
