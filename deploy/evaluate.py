@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -49,6 +49,9 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
         Path | None, typer.Option("--json", help="Also write all figures to this file (JSON).")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Also draw cost and quality into this file (PNG).")] = None,
+    budgets: Annotated[
+        Path | None, typer.Option(help="Also judge plans under budgets, and draw that into this file (PNG).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--as-json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Judge routing policies on recorded outcomes of real models, without calling any."""
@@ -56,55 +59,81 @@ def evaluate(  # noqa: PLR0913  # one argument for each option of the command
     from router.diversity import mean_correlation
     from router.evaluate import POLICIES
     from router.evaluate import evaluate as run
-    from router.evaluation_plot import plot as draw
-    from router.evaluation_report import BEST_SINGLE, ORACLE, report, table
+    from router.evaluation import Embedded
+    from router.evaluation_budgets import judge
+    from router.evaluation_report import BEST_SINGLE, ORACLE, report
+    from router.outcome_costs import read_models
     from router.outcomes import read
     from router.pictures import file_of, need_matplotlib
 
     try:
-        if plot:
+        if plot or budgets:
             need_matplotlib()  # before an hour's work rather than after it
-            plot = file_of(plot)
+        plot, budgets = (file_of(file) if file else None for file in (plot, budgets))
         chosen = _known(policies, POLICIES)
         asked, notes = read(questions, outcomes, models, _names(pool) or None, _filters(where or []))
         splits, more = _splits(asked, (train_ids, test_ids), folds, seed)
         _say((*notes, *more))
         with Progress(console=err) as bars:
             bar, step = bars.add_task("embedding", total=len(set(asked.texts))), bars.add_task("", total=None)
-            embed = offline_embedder(Embedder(model=embedder), lambda count: bars.advance(bar, count))
+            model = offline_embedder(Embedder(model=embedder), lambda count: bars.advance(bar, count))
+            embed, say = Embedded.of(asked.texts, model), lambda name: bars.update(step, description=name)
+            known = read_models(models) if models else {}
+            held = judge(asked, known, splits, embed, seed=seed, on_step=say) if budgets else None
             results, rows, p_right, others = run(
                 asked,
                 splits,
                 embed,
                 seed=seed,
                 policies=chosen,
-                on_step=lambda name: bars.update(step, description=name),
+                on_step=say,
             )
         _say(others)
         figures = report(results, [asked.groups[row] for row in rows], BEST_SINGLE, ORACLE, seed)
         figures["notes"] = [*notes, *more, *others]
         figures["p_right"] = p_right
         figures["mean_correlation"] = round(mean_correlation(asked.right), 3)
+        if held:
+            figures["budgets"] = held
     except (ValueError, OSError) as error:
         fail(str(error))
-    heading, unit = COSTS[asked.usd_from]
     if as_json:
         print_json(figures)
     else:
-        screen = out if out.is_terminal else Console(width=TABLE_CHARS)
-        screen.print(table(figures, heading))
-        screen.print(f"who is right correlates at {figures['mean_correlation']:.2f} (0: independently, 1: all alike)")
-        screen.print(_of_p_right(p_right))
+        _show(figures, COSTS[asked.usd_from][0])
     try:  # shown before: an hour's work is not lost to a file that cannot be written
-        if json_file:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
-            json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        if plot:
-            draw(figures, plot, cost=unit)
+        _write(figures, json_file, plot, budgets, COSTS[asked.usd_from][1])
     except (ValueError, OSError) as error:
         fail(str(error))
-    for file in filter(None, () if as_json else (json_file, plot)):
+    for file in filter(None, () if as_json else (json_file, plot, budgets)):
         out.print(f"written to {file}", markup=False, soft_wrap=True)
+
+
+def _show(figures: dict[str, Any], heading: str) -> None:
+    from router.evaluation_budgets import BOUNDS
+    from router.evaluation_budgets import table as budgets_table
+    from router.evaluation_report import table
+
+    screen = out if out.is_terminal else Console(width=TABLE_CHARS)
+    screen.print(table(figures, heading))
+    screen.print(f"who is right correlates at {figures['mean_correlation']:.2f} (0: independently, 1: all alike)")
+    screen.print(_of_p_right(figures["p_right"]))
+    for bound in BOUNDS if "budgets" in figures else ():
+        screen.print(budgets_table(figures["budgets"], bound))
+
+
+def _write(figures: dict[str, Any], json_file: Path | None, plot: Path | None, budgets: Path | None, unit: str) -> None:
+    """Raises ValueError or OSError where a file cannot be written."""
+    from router.budgets_plot import plot as draw_budgets
+    from router.evaluation_plot import plot as draw
+
+    if json_file:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if plot:
+        draw(figures, plot, cost=unit)
+    if budgets:
+        draw_budgets(figures["budgets"], budgets)
 
 
 def _of_p_right(held: Mapping[str, float | None]) -> str:

@@ -156,7 +156,7 @@ def undominated(pool: Pool, k: int, *, by_price: bool) -> NDArray[np.intp]:
 
 
 def _promising(pool: Pool, most: int) -> NDArray[np.intp]:
-    """As many experts as LOOKED_AT allows: the cheapest pair; in turn those who give most for their price, and the best."""
+    """As many experts as LOOKED_AT allows: the cheapest pair; in turn who gives most for its price, and the best."""
     size = len(pool.trust)
     while size > 2 and sum(comb(size, members) for members in range(2, most + 1)) > LOOKED_AT:
         size -= 1
