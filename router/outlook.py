@@ -22,12 +22,12 @@ class Pace:
 class Outlook:
     """One expert, one query, now.
 
-    `prompt_tokens`: of the query, as money is held for; `prompt_nanos`: what they cost, nanodollars. `token_nanos`: of one output
-    token, all samples together. `tokens`: output tokens of one sample that it will not exceed in 95 of 100 answers, as
-    far as known, not bounded by anybody's `max_tokens`. `mean_tokens`: on the mean. `room`: output tokens that its
-    context leaves. `wait_s`: in its queue, or until it is awake. `early`, `usual`, `late`: its pace at the quantiles
-    EARLY, USUAL and LATE, at the load it has now. `known`: whether these were measured; where not they are zero, and
-    nothing is refused for them.
+    `prompt_tokens`: of the query, as money is held for; `prompt_nanos`: what they cost, nanodollars. `token_nanos`: of
+    one output token, all samples together. `tokens`: output tokens of one sample that it will not exceed in 95 of 100
+    answers, as far as known, not bounded by anybody's `max_tokens`. `mean_tokens`: on the mean. `room`: output tokens
+    that its context leaves. `wait_s`: in its queue, or until it is awake. `early`, `usual`, `late`: its pace at the
+    quantiles EARLY, USUAL and LATE, at the load it has now. `known`: whether these were measured; where not they are
+    zero, and nothing is refused for them.
     """
 
     expert: str

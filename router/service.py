@@ -58,7 +58,7 @@ class Service:
     configuration decides is in `edition`, which may be another one between two requests.
     """
 
-    def __init__(  # noqa: PLR0913  # what it is built of
+    def __init__(
         self,
         knowledge: Knowledge,
         client: ExpertClient,
@@ -110,7 +110,7 @@ class Service:
             clock=clock,
             now=now,
             count=self._count,
-            price=lambda expert, prompt, output: self.edition.knowledge.nanos(expert, prompt, output),
+            price=self._price,
             emit=self._emit_now,
         )
         self._legs: WeakSet[Legs] = WeakSet()  # requests under way hold on to theirs, and so does what settles them
@@ -147,6 +147,9 @@ class Service:
     def _emit_now(self, event: Event) -> None:
         """What is no single request's."""
         self.emit(event, self.edition)
+
+    def _price(self, expert: str, prompt_tokens: int, output_tokens: int) -> int:
+        return self.edition.knowledge.nanos(expert, prompt_tokens, output_tokens)
 
     async def _count(self, expert: str, leg_id: str) -> LegTokens | None:
         """What a host of ours has counted for a leg of another replica."""

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 
 from router.ledger import Entry
 from router.ledger_sqlite import SqliteLedger
 from tests.api.world import SUM, World, ask, routing
-from tests.support import Recorded, eventually_equal, openai_client
+from tests.support import NO_TLS, Recorded, eventually_equal, openai_client
 
 KEYS = {name: f"sk-{name}" for name in ("rich", "poor", "tiny", "daily")}
 SUM_NANOS = 4 * 1000 + 6 * 2000  # ant's answer: the recorded experts count a token for 4 bytes of a prompt
@@ -75,9 +74,9 @@ def test_what_a_call_cost_is_in_the_response_the_journal_and_the_hosts_count(wor
 
 async def test_a_budget_that_pays_for_ten_serves_ten(world: World, tmp_path: Path) -> None:
     """However many ask at once, and however often their clients come again; nothing is left held."""
-    async with httpx.AsyncClient(timeout=30) as http, openai.AsyncOpenAI(
-        base_url=f"{world.url}/v1", api_key=KEYS["poor"], max_retries=2, http_client=http
-    ) as client:  # fmt: skip
+    http = openai.DefaultAsyncHttpxClient(verify=NO_TLS, trust_env=False, timeout=30)
+    asking = openai.AsyncOpenAI(base_url=f"{world.url}/v1", api_key=KEYS["poor"], max_retries=2, http_client=http)
+    async with http, asking as client:
 
         async def one() -> str:
             try:
@@ -137,6 +136,24 @@ def test_a_budget_below_any_answer_is_refused_before_anything_is_asked(world: Wo
     assert answer.headers["x-should-retry"] == "false"
     assert error["cheapest"]["cost_usd"] > 1e-9
     assert world.legs("started") == before
+
+
+def test_who_helps_to_decide_is_paid_of_the_same_budget(world: World) -> None:
+    """And not asked where it could take more than half of it; what all have generated keeps to the bound."""
+    for tokens, helped in ((6, False), (2000, True)):
+        body = ask("named", max_tokens=6, symposium={"budget": {"max_tokens": tokens}})
+        answer = world.post(body, **bearer("rich")).json()
+        legs = {leg["role"]: leg for leg in answer["symposium"]["legs"]}
+        assert (legs["keywords"]["outcome"] == "answered") == helped
+        assert answer["usage"]["completion_tokens"] <= tokens
+
+
+def test_of_a_header_that_comes_twice_the_tighter_one_holds(world: World) -> None:
+    """Whoever added the other one on the way."""
+    twice = [(name, value) for name, value in bearer("rich").items()]
+    twice += [("x-symposium-max-cost-usd", value) for value in ("0.1", "1e-9")]
+    answer = world.http.post("/v1/chat/completions", json=ask("solo"), headers=twice)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
 
 
 def test_above_a_ceiling_is_a_mistake_that_names_whose(world: World) -> None:

@@ -15,6 +15,9 @@ import router.follow
 import router.watch
 from router.admin.changes import Changes
 from router.admin.service import open_admin
+from router.follow import config_of
+from router.ledger_open import open_ledger
+from router.registry_open import open_registry
 from router.snapshot import Snapshot
 from tests.api.reload_world import RUN, Fleet, fleet, version_of
 from tests.api.world import ask
@@ -41,8 +44,13 @@ async def admin_side_begins_anew(running: Fleet) -> None:
     async def fetch(_: str) -> None:
         return None
 
-    async with open_admin(running.store, RUN, time.time, fetch, ()):
+    kept = config_of(running.store.versions()[0])
+    ledger = open_ledger(kept.ledger, Path(kept.data))
+    registry = open_registry(kept.ledger, Path(kept.data))
+    async with open_admin(running.store, RUN, time.time, fetch, (), registry=registry, ledger=ledger):
         await asyncio.sleep(LOOKS_S)
+    await ledger.close()
+    await registry.close()
 
 
 def test_a_change_that_is_given_up_does_not_block_the_next(

@@ -45,7 +45,7 @@ class Away:
 
 def away(world: MoneyWorld) -> Away:
     ledger = Away(world.ledger)
-    world.ledger = ledger  # type: ignore[assignment]  # it has all that the ledger has
+    world.ledger = ledger
     return ledger
 
 

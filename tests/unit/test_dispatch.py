@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.allowance import RESERVE_CALLS
-from router.events import LegSettled
 from router.call import Call
+from router.events import LegSettled
 from router.records import Usage
 from router.structured import AnswerFormat
 from tests.unit.make import query
