@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from experts.spec import Expert
-from router.errors import BadRequest, NoExpertAvailable, SymposiumError
+from router.errors import BadRequest, Forbidden, NoExpertAvailable, SymposiumError
 from router.records import Query
 
 DOWN = "down"
@@ -80,6 +80,10 @@ def nobody(query: Query, excluded: Mapping[str, str]) -> SymposiumError:
             "Shorten it or lower max_tokens.",
             code="context_length_exceeded",
             param="messages" if query.kind == "chat" else "prompt",
+        )
+    if not reasons:
+        return Forbidden(
+            "Your API key may use none of this model's experts.", code="experts_not_allowed", param="model"
         )
     param = {"tools": "tools", "json_schema": "response_format", "images": "messages"}
     capability = next((c for c in param if c in reasons), "tools")

@@ -66,7 +66,7 @@ class Funding:
 
     def aside(self, query: Query, ticket: Ticket, budget: Budget, expert: str, samples: int, call: Call) -> Call:
         """A call that helps to decide, with its own money: nothing else has been held yet. It may take half of the
-        time that is left.
+        time that is left, and is not made where it could take more than half of the query's money or tokens.
         """
         price = self._knowledge.config.experts[expert].price
         prompt = sum(len(m["content"].encode()) for m in call.body["messages"])  # never more tokens than bytes
@@ -79,8 +79,14 @@ class Funding:
             tokens=most,
             room=most,
         )
+        dear = budget.nanos is not None and 2 * outlook.nanos(most) > budget.nanos
+        dear |= budget.tokens is not None and 2 * most * samples > budget.tokens
         terms = Terms(
-            {expert: outlook}, max_tokens=most, samples=samples, nanos=budget.nanos, hosted=self._outlooks.hosted
+            {expert: outlook},
+            max_tokens=most,
+            samples=samples,
+            tokens=0 if dear else None,
+            hosted=self._outlooks.hosted,
         )
         purse = Purse(self._bank, self._payer(query, ticket, query.model), terms, self._knowledge.nanos)
         purse.close()  # nobody is asked in its place: what it does not use is free at once
@@ -139,6 +145,9 @@ class Funding:
         )
         if budget.nanos is not None and spent:
             budget = replace(budget, nanos=max(1, budget.nanos - spent))
+        if budget.tokens is not None and decision.asides:
+            said = sum(leg.usage.completion_tokens for leg in decision.asides)
+            budget = replace(budget, tokens=max(1, budget.tokens - said))
         found = self._affordable(decision, budget)
         if isinstance(found, Unaffordable):
             raise self._turned(refusal(found, budget), decision.policy, decision.ticket, found.why)
@@ -201,7 +210,10 @@ class Funding:
             )
             return self._turned(passing, policy, ticket, "held")
         spent = InsufficientQuota(
-            f"The budget of '{meter.account}' for {meter.period} is spent.", code="insufficient_quota", details=details
+            f"What '{meter.account}' has left for {meter.period} does not pay for this: {details['settled_usd']:g} of "
+            f"{details['limit_usd']:g} USD are spent.",
+            code="insufficient_quota",
+            details=details,
         )
         return self._turned(spent, policy, ticket, "spent")
 

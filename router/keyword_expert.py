@@ -12,6 +12,7 @@ from experts.errors import ExpertUnreachable
 from experts.prompts import keywords_prompt
 from router.budget import Budget
 from router.call import Call
+from router.callers import usable_experts
 from router.config import Keywords
 from router.dispatch import Dispatcher
 from router.embed import MicroBatcher
@@ -31,10 +32,14 @@ class KeywordExpert:
     ) -> None:
         self._settings, self._dispatcher, self._embed, self._may_ask = settings, dispatcher, embed, may_ask
 
-    async def ask(self, query: Query, ticket: Ticket, budget: Budget, paid: Paid) -> Reply | Failure:
-        """The expert's samples. Never raises ExpertError. `paid` gives a call its money."""
+    async def ask(self, query: Query, ticket: Ticket, budget: Budget, paid: Paid) -> Reply | Failure | None:
+        """The expert's samples; None where it is not for whoever asks. Never raises ExpertError. `paid` gives a call its
+        money.
+        """
         request_id, question, trace = query.request_id, query.text, query.trace
         settings, leg_id = self._settings, f"{request_id}-k"
+        if not usable_experts(ticket.caller, (settings.expert,)):
+            return None
         if not self._may_ask(settings.expert):
             return Failure(settings.expert, leg_id, ExpertUnreachable(settings.expert, "its server does not answer"))
         body: JsonObject = {

@@ -26,7 +26,7 @@ from router.aggregate import Single, aggregation
 from router.bank import Bank
 from router.budget import Budget
 from router.call import Call
-from router.callers import check_model
+from router.callers import check_model, usable_experts
 from router.classify import classify
 from router.config import Policy
 from router.consensus import closest
@@ -241,6 +241,7 @@ class Pipeline:
             assigned=know.assigned.get(categories.category),
         )
         writers = know.synthesizers[categories.category]
+        writers = {name: writers[name] for name in usable_experts(ticket.caller, writers)}
         chosen = plan(policy, found, categories, query, routing.general_expert, writers)
         assert chosen is not None, "somebody is not excluded"
         names = tuple(c.expert for c in found if c.excluded is None)

@@ -67,7 +67,8 @@ class Response:
     @property
     def answered(self) -> tuple[str, ...]:
         """The experts whose replies the answer rests on, or that are answering."""
-        found = [leg.expert for role, leg in self.ended if isinstance(leg, Reply) and role == "answer"]
+        replied = [leg.expert for role, leg in self.ended if isinstance(leg, Reply) and role == "answer"]
+        found = [name for name in replied if name not in self.missing]  # who was cut short beside others has no vote
         return (*found, self.live.expert) if self.live is not None and self.role == "answer" else tuple(found)
 
     async def chunks(self) -> AsyncGenerator[JsonObject, None]:

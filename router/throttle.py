@@ -72,7 +72,11 @@ class Throttle:
         """
         if not (rates := buckets(caller)):
             return {}
-        tokens = 0 if query is None else self._expected(caller, rates, query)
+        try:
+            tokens = 0 if query is None else expected_tokens(query, rates)
+        except RateLimited as error:  # more than a full bucket: a request it is, all the same
+            error.more_headers = await self.take(caller, request_id, None)
+            raise self._refused(caller, error, "tokens") from None
         self._check(caller, rates, tokens)
         wanted = units(rates, tokens)
         taken = await self._asked(rates, wanted)
@@ -143,12 +147,6 @@ class Throttle:
             known = self._short.get(rate)
             if known is not None and (wait_s := known.wait_s(wanted, now)) > 0:
                 raise self._refused(caller, refused(rate, wait_s, known.levels_at(now)), rate.unit)
-
-    def _expected(self, caller: Caller, rates: tuple[Rate, ...], query: Query) -> int:
-        try:
-            return expected_tokens(query, rates)
-        except RateLimited as error:
-            raise self._refused(caller, error, "tokens") from None
 
     def _remember(self, taken: Taken, short: Rate, wait_s: float, wanted: int) -> None:
         now = self._clock()

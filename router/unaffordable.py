@@ -95,11 +95,11 @@ def _told(name: str, one: Prospect, limits: Limits, elapsed_s: float) -> dict[st
 
 def refusal(found: Unaffordable, budget: Budget) -> SymposiumError:
     """429 for money and tokens, 504 for time; nothing was spent."""
-    said, held = SAID_AS[found.why]
+    said, held = SAID_AS[found.why] if found.why != "deadline" else _time(budget, found.fastest["seconds"])
     level = (budget.source or {}).get(held, "")
     whose = f", which {LEVELS[level]} sets" if level in LEVELS else ""
     told: dict[str, Any] = {"param": PARAM[said], "details": {"cheapest": found.cheapest, "fastest": found.fastest}}
-    limit = _limit(found.why, budget)
+    limit = _limit(held, budget)
     if found.why == "deadline":
         return DeadlineUnreachable(
             f"No expert is likely to answer within {limit}{whose}: the fastest takes {found.fastest['seconds']:g} s.",
@@ -116,10 +116,18 @@ def refusal(found: Unaffordable, budget: Budget) -> SymposiumError:
     )
 
 
-def _limit(why: Why, budget: Budget) -> str:
-    if why == "cost":
+def _time(budget: Budget, fastest_s: float) -> tuple[str, str]:
+    """Which bound on time is too tight, as in a request and as in a Budget: the whole answer's, or that of a stream."""
+    whole, first, pace = SAID_AS["deadline"], ("ttft_ms", "ttft_s"), ("tpot_ms", "tpot_s")
+    if budget.deadline_s is not None and budget.deadline_s < fastest_s:
+        return whole
+    return next((bound for bound in (first, pace) if getattr(budget, bound[1]) is not None), whole)
+
+
+def _limit(held: str, budget: Budget) -> str:
+    if held == "nanos":
         return f"a cost of {usd(budget.nanos or 0):g} USD"
-    if why == "tokens":
+    if held == "tokens":
         return f"{budget.tokens} tokens"
-    bounds = [bound for bound in (budget.deadline_s, budget.ttft_s, budget.tpot_s) if bound is not None]
-    return f"{1000 * min(bounds, default=0.0):g} ms"
+    within = f"{1000 * (getattr(budget, held) or 0.0):g} ms"
+    return f"{within} a token" if held == "tpot_s" else within

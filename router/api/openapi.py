@@ -36,19 +36,51 @@ RESPONSES: Final = (
 )  # fmt: skip
 JSON: Final = "application/json"
 KEY: Final = "key"  # the security scheme's name
-LOCKED: Final = {401: "The API key is missing or not known."}
+LOCKED: Final = {
+    401: "The API key is missing or not known.",
+    403: "The key is not for this, or its tenant is not configured.",
+    503: "Not now: the keys cannot be checked, or no expert that could answer is up.",
+}
 UNKNOWN: Final = {404: "There is no such model."}
 UNANSWERED: Final = LOCKED | UNKNOWN | {
     400: "A field is wrong, or no expert can do what it asks for; `param` names it.",
-    403: "The key is not for this.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     429: "Too much at once, or too little money; `Retry-After` says when to come again, where that helps.",
     500: "A mistake of ours.",
     502: "Every expert that was asked failed.",
-    503: "No expert that could answer is up; `Retry-After` says when to come again.",
-    504: "The answer was not there in time.",
+    503: "No expert that could answer is up, or money or keys cannot be checked; `Retry-After` says when to try.",
+    504: "The answer was not there in time, or would not have been, and nothing was asked.",
 }  # fmt: skip
+BOUNDS: Final = {  # of a request's own budget, besides what its body says
+    "x-symposium-deadline-ms": "As `symposium.budget.deadline_ms`; of the two the tighter one holds.",
+    "x-symposium-max-cost-usd": "As `symposium.budget.max_cost_usd`; of the two the tighter one holds.",
+    "x-llm-d-slo-ttft-ms": "To the first token of a stream.",
+    "x-llm-d-slo-tpot-ms": "For each token after it; both together bound the whole answer where its length is bounded.",
+}
+RATES: Final = {
+    f"x-ratelimit-{what}-{unit}": f"{said} of {unit} a minute, where the key or its tenant has a rate of them."
+    for unit in ("requests", "tokens")
+    for what, said in (("limit", "The bound"), ("remaining", "What is left"), ("reset", "Until all is there again,"))
+}
+ANSWERED: Final = RATES | {
+    "x-symposium-decision-id": "What `POST /v1/feedback` and the decision log know the request by.",
+    "x-symposium-config": "The configuration it was answered by.",
+    "x-symposium-plan": "The aggregator, the reason, and who is asked.",
+    "x-symposium-overhead-ms": "The router's own time before anybody was asked.",
+    "x-symposium-degraded": "What was given up for the request's budget, where anything was.",
+    "x-symposium-experts": "Who answered; not of a stream that opened before that was known, as the next two.",
+    "x-symposium-missing": "Who was asked, and is not part of the answer.",
+    "x-symposium-ended-early": "`deadline` or `budget`, where one of them cut the answer short.",
+    "x-symposium-cost-usd": "What all calls cost; of whole answers.",
+    "x-symposium-trace-id": "The trace, where there is one.",
+    "x-symposium-idempotency": "`off` where idempotency keys could not be checked.",
+    "idempotency-replayed": "`true` where the response was sent before.",
+}
+REFUSED: Final = {
+    "x-should-retry": "Whether the same request may succeed later: `true` or `false`.",
+    "retry-after": "Seconds, where it may.",
+}
 
 
 class _Untitled(GenerateJsonSchema):
@@ -119,22 +151,33 @@ def _ask(
         "properties": {"data": {"anyOf": [{"const": "[DONE]"}, data]}},
         "required": ["data"],
     }
+    text = {"type": "string"}
     headers = [
-        _header(SESSION_HEADER, SESSION, "The client's own name for the conversation."),
-        _header(KEY_HEADER, KEY_PATTERN, "Of one request: what comes again with it is run, and paid for, once."),
+        _header(SESSION_HEADER, text | {"pattern": SESSION}, "The client's own name for the conversation."),
+        _header(KEY_HEADER, text | {"pattern": KEY_PATTERN}, "What comes again with it is run, and paid for, once."),
+        *(_header(name, {"type": "number", "exclusiveMinimum": 0}, what) for name, what in BOUNDS.items()),
     ]
     errors = UNANSWERED | {
         409: "The response to this idempotency key was too large to be kept.",
         422: "The idempotency key was used for another request.",
     }
-    return _operation(name, summary, _json(whole) | {"text/event-stream": {"schema": event}}, errors) | {
+    found = _operation(name, summary, _json(whole) | {"text/event-stream": {"schema": event}}, errors)
+    found["responses"]["200"]["headers"] = _sent(ANSWERED)
+    for status in errors:
+        found["responses"][str(status)]["headers"] |= _sent(RATES)
+    return found | {
         "parameters": headers,
         "requestBody": {"required": True, "content": _json(request)},
     }
 
 
-def _header(name: str, pattern: str, what: str) -> JsonObject:
-    return {"name": name, "in": "header", "description": what, "schema": {"type": "string", "pattern": pattern}}
+def _header(name: str, schema: JsonObject, what: str) -> JsonObject:
+    return {"name": name, "in": "header", "description": what, "schema": schema}
+
+
+def _sent(headers: Mapping[str, str]) -> JsonObject:
+    """Headers of a response, none of which is always there."""
+    return {name: {"description": what, "schema": {"type": "string"}} for name, what in headers.items()}
 
 
 def _feedback() -> JsonObject:
@@ -199,7 +242,10 @@ def _process() -> JsonObject:
 
 
 def _operation(name: str, summary: str, content: JsonObject, errors: Mapping[int, str]) -> JsonObject:
-    refusals = {str(status): {"description": why, "content": _json(Error)} for status, why in sorted(errors.items())}
+    refusals = {
+        str(status): {"description": why, "headers": _sent(REFUSED), "content": _json(Error)}
+        for status, why in sorted(errors.items())
+    }
     return {
         "operationId": name,
         "summary": summary,

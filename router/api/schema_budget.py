@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.types import Scope
 
-from router.api.http import header
+from router.api.http import header_values
 from router.errors import BadRequest
 from router.records import Query
 
@@ -30,7 +30,8 @@ def with_headers(query: Query, scope: Scope) -> Query:
     Raises:
         BadRequest: a header is no positive, finite number.
     """
-    found = {field: _number(name, raw) for name, field in HEADERS.items() if (raw := header(scope, name)) is not None}
+    given = {name: header_values(scope, name) for name in HEADERS}
+    found = {HEADERS[name]: min(_number(name, raw) for raw in values) for name, values in given.items() if values}
     if not found:
         return query
     said = {field: getattr(query.wish, field) for field in found}

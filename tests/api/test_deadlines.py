@@ -55,6 +55,8 @@ def test_a_vote_is_counted_at_the_deadline(world: World) -> None:
     answer = world.post(ask("sluggish", SUM, **budget(deadline_ms=600)))
     told = answer.json()["symposium"]
     assert (told["ended_early"], told["missing"]) == ("deadline", ["slow1"])
+    assert answer.headers["x-symposium-experts"] == "ant,bee"
+    assert answer.headers["x-symposium-missing"] == "slow1"
     assert answer.json()["choices"][0]["message"]["content"] in ("The answer is 13.", "13")
     eventually_equal(lambda: world.legs("running"), 0)
 
@@ -112,4 +114,6 @@ def test_what_only_a_model_elsewhere_could_do_in_time_is_refused_before_anything
     assert (answer.status_code, error["code"]) == (504, "deadline_unreachable")
     assert error["fastest"]["experts"] == ["steady"]
     assert error["fastest"]["seconds"] > 0.02
+    streamed = world.post(ask("steady", SUM, stream=True), **{"x-llm-d-slo-ttft-ms": "5"})
+    assert (streamed.status_code, streamed.json()["error"]["param"]) == (504, "x-llm-d-slo-ttft-ms")
     assert world.legs("started", "steady") == before

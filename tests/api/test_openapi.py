@@ -24,11 +24,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from router.api.openapi import document
+from router.api.openapi import BOUNDS, document
+from router.api.schema_budget import HEADERS
 from router.api.schema_shared import KEY_HEADER
 from router.config import RequestLimits
 from router.records import JsonObject
-from tests.api.world import POLICIES, ROWS, World, routing
+from tests.api.world import POLICIES, ROWS, World, ask, routing
 from tests.support import CHAT, Recorded, http_client, on_a_port, sse_events
 
 COMPLETIONS = "/v1/completions"
@@ -114,8 +115,8 @@ def generated(modes: str, phases: JsonObject, fields: JsonObject) -> Any:
         request["required"] += fields
     del found["components"]["schemas"]["BudgetOptions"]["properties"]["deadline_ms"]  # it depends on the machine
     for path in (CHAT, COMPLETIONS):  # with a key, an answer would depend on the requests before
-        asking = found["paths"][path]["post"]
-        asking["parameters"] = [header for header in asking["parameters"] if header["name"] != KEY_HEADER]
+        asking, depends = found["paths"][path]["post"], {KEY_HEADER, *HEADERS}
+        asking["parameters"] = [header for header in asking["parameters"] if header["name"] not in depends]
     generation = {"mode": modes, "deterministic": True, "max-examples": 100, "allow-x00": True, "codec": "utf-8"}
     config = {"generation": generation, "checks": CHECKS, "phases": phases | {"fuzzing": FUZZING}}
     return schemathesis.openapi.from_dict(found, config=SchemathesisConfig.from_dict(config))
@@ -195,3 +196,27 @@ def test_the_document_needs_no_key_and_names_nobody(echoing: World, tmp_path: Pa
         reply = locked.http.get("/openapi.json")
     assert reply.status_code == 200
     assert not any(f'"{name}"' in reply.text for name in NAMES if name != "auto")  # also a way to aggregate
+
+
+def test_what_headers_say_is_documented(experts: Recorded, tmp_path: Path) -> None:
+    """Every header that is read as a budget, and every one that responses of all kinds were seen to have."""
+    assert BOUNDS.keys() == HEADERS.keys()
+    rates = {"default": {"requests_per_minute": 60, "tokens_per_minute": 6000, "usd_per_day": 1}}
+    with routing(tmp_path, experts, tenants=rates) as running:
+        said = running.http.get("/openapi.json").json()["paths"][CHAT]["post"]["responses"]
+        one = {"symposium": {"budget": {"max_experts": 1}}}
+        kept = {"idempotency-key": "one"}
+        for body, headers in (
+            (ask("auto", **one), {}),
+            (ask("auto", stream=True, **one), {}),
+            (ask("ant"), kept),
+            (ask("ant"), kept),
+            (ask("ant", n=0), {}),
+            (ask("no-such-model"), {}),
+            (ask("dead"), {}),
+            (ask("ant", symposium={"budget": {"max_cost_usd": 1e-9}}), {}),
+            (ask("sluggish", symposium={"budget": {"deadline_ms": 300}}), {}),
+        ):
+            reply = running.post(body, **headers)
+            ours = {name for name in reply.headers if name.startswith(("x-", "retry-", "idempotency-"))}
+            assert ours <= said[str(reply.status_code)]["headers"].keys(), body

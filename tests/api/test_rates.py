@@ -136,6 +136,7 @@ def test_what_can_never_be_had_is_not_to_be_repeated(door: World) -> None:
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert "retry-after" not in caught.value.response.headers
     assert "lower max_tokens" in caught.value.message
+    assert caught.value.response.headers["x-ratelimit-remaining-tokens"] == "100"
 
 
 def test_what_was_used_in_truth_is_what_counts(door: World) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import openai
 import pytest
 
-from tests.api.world import SUM, World, ask, routing
+from tests.api.world import JUDGE, NAMER, SUM, World, ask, routing
 from tests.support import Recorded, eventually_equal, http_client, openai_client
 
 TENANTS: dict[str, dict[str, Any]] = {
     "acme": {"policies": ["auto", "solo", "slowly"], "experts": ["ant", "bee", "cat", "dog"]},
     "blue": {},
+    "far": {"experts": ["elk"]},
+    "two": {"experts": ["ant", "bee"]},
 }
 GRANTS: dict[str, dict[str, Any]] = {
     "web": {"tenant": "acme"},
@@ -24,6 +26,8 @@ GRANTS: dict[str, dict[str, Any]] = {
     "books": {"tenant": "acme", "scopes": ["usage"]},
     "other": {"tenant": "blue", "scopes": ["ask", "usage"]},
     "plain": {},
+    "far": {"tenant": "far"},
+    "two": {"tenant": "two"},
 }
 
 
@@ -85,11 +89,31 @@ def test_what_may_not_be_asked_does_not_exist(shop: World, model: str) -> None:
 
 
 def test_experts_that_may_not_be_used_are_not_convened(shop: World) -> None:
-    """And the explanation says why they were left out."""
+    """And the explanation does not tell that there are any."""
     body = ask("solo", symposium={"explain": True})
     told = shop.post(body, **headers("narrow")).json()["symposium"]
     assert told["plan"]["experts"] == ["bee"]
-    assert {c["expert"]: c["why"] for c in told["candidates"]}["ant"] == "not_allowed"
+    assert [c["expert"] for c in told["candidates"]] == ["bee"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_a_model_with_no_expert_for_the_caller_nothing_can_be_had(shop: World, stream: bool) -> None:
+    """403 that says so, and not that the request was wrong."""
+    reply = shop.post(ask("handy", stream=stream), **headers("far"))
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (403, "experts_not_allowed", "model")
+    assert reply.headers["x-should-retry"] == "false"
+
+
+def test_who_helps_to_decide_or_to_write_must_be_allowed_too(shop: World) -> None:
+    """The keyword expert is not asked, and no answer is written by somebody who may not be used, or planned so."""
+    before = shop.legs("started", NAMER, JUDGE)
+    options = {"symposium": {"explain": True, "aggregate": "synthesize"}}
+    told = shop.post(ask("named", **options), **headers("two")).json()["symposium"]
+    assert {leg["expert"] for leg in told["legs"]} <= {"ant", "bee"}
+    assert (told["skills_from"], told["asides"]) == ("embedding", [])
+    assert (told["plan"]["aggregator"], told["plan"]["reason"]) == ("vote", "no_aggregator")
+    assert shop.legs("started", NAMER, JUDGE) == before
 
 
 def usage(shop: World, name: str, **asked: str) -> dict[str, Any]:

@@ -155,11 +155,14 @@ async def test_a_small_request_passes_where_a_large_one_has_to_wait(scene: Scene
     assert found["x-ratelimit-remaining-tokens"] == "100"
 
 
-async def test_what_no_bucket_ever_holds_is_refused_without_asking(scene: Scene) -> None:
-    """And is counted as turned away."""
-    with pytest.raises(RateLimited, match="too large"):
+async def test_what_no_bucket_ever_holds_is_refused_and_counts_as_a_request(scene: Scene) -> None:
+    """And as turned away; it is told how the buckets stand, and no tokens are drawn."""
+    with pytest.raises(RateLimited, match="too large") as caught:
         await scene.throttle().take(ACME, "req", query(6001))
-    assert scene.ledger.taken == 0
+    assert not caught.value.again
+    assert int(caught.value.more_headers["x-ratelimit-remaining-requests"]) < 60
+    assert caught.value.more_headers["x-ratelimit-remaining-tokens"] == "6000"
+    assert scene.ledger.taken == 1
     assert scene.events == [Turned("acme", "", "rate_limit_exceeded", "tokens")]
 
 
