@@ -116,6 +116,7 @@ class Leg:
     cap: int | None = None  # output tokens of each sample that it is sent with, where it is not the client's own
     turn: Turn | None = None  # at the expert, as long as it has it
     sent: bool = False
+    settled: Usage | None = None  # what was booked for it
     unused: bool = False  # it generated nothing
     stopped: Stopped | None = None  # why its answer ends before its end
     open_choices: dict[int, None] = field(default_factory=dict)  # begun, and not finished
@@ -132,6 +133,8 @@ class Leg:
         Of an expert elsewhere that was cut off nobody knows what it has generated, and will bill: all that was held for
         it. What our own hosts have generated they say when it is settled; until then, what has come of it.
         """
+        if self.settled is not None:
+            return self.settled
         if self.usage is not None:
             return self.usage
         if self.unused or not self.sent:

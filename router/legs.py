@@ -192,17 +192,22 @@ class Legs:
                 outcome = "cut"
             elif outcome == "cancelled" and not self._watch.up.get(leg.expert, False):
                 outcome, failed = "unreachable", True  # released because its server went down
-            self._emit(_ended(leg, outcome))
-            if leg.turn is not None:
-                self._learn(leg, leg.turn, outcome, failed=failed)
-            if not leg.sent:
-                self._settled(leg, Usage(), paid=False)
-            elif outcome == "answered" and leg.usage is not None:
-                self._settled(leg, leg.usage)
-            elif leg.unused:  # at once: whoever is asked in its place may need its money
-                self._settled(leg, Usage())
-            else:
-                self._in_background(self._settle(leg))
+            try:
+                self._emit(_ended(leg, outcome))
+                if leg.turn is not None:
+                    self._learn(leg, leg.turn, outcome, failed=failed)
+            finally:  # whoever listens may fail: no money is lost for it
+                self._close_account(leg, outcome)
+
+    def _close_account(self, leg: Leg, outcome: str) -> None:
+        if not leg.sent:
+            self._settled(leg, Usage(), paid=False)
+        elif outcome == "answered" and leg.usage is not None:
+            self._settled(leg, leg.usage)
+        elif leg.unused:  # at once: whoever is asked in its place may need its money
+            self._settled(leg, Usage())
+        else:
+            self._in_background(self._settle(leg))
 
     def _learn(self, leg: Leg, turn: Turn, outcome: str, *, failed: bool) -> None:
         """What the call says of its expert, queueing here left out."""
@@ -224,13 +229,16 @@ class Legs:
     async def _settle(self, leg: Leg) -> None:
         """A cut leg: our own host knows what it generated; elsewhere the last usage seen is all there is."""
         usage = leg.used()
-        if leg.endpoint.hosted:
-            counted = await self._client.tokens(leg.endpoint, leg.leg_id, SETTLE_WAIT_S)
-            if counted is not None:
-                usage = Usage(counted.prompt_tokens, counted.output_tokens, counted.exact)
-        self._settled(leg, usage)
+        try:
+            if leg.endpoint.hosted:
+                counted = await self._client.tokens(leg.endpoint, leg.leg_id, SETTLE_WAIT_S)
+                if counted is not None:
+                    usage = Usage(counted.prompt_tokens, counted.output_tokens, counted.exact)
+        finally:  # also where nobody waits for the host any more
+            self._settled(leg, usage)
 
     def _settled(self, leg: Leg, usage: Usage, *, paid: bool = True) -> None:
+        leg.settled = usage
         leg.call.funds.ended(leg.leg_id, usage if paid else None)
         self._emit(LegSettled(leg.expert, leg.leg_id, usage, leg.call.model))
 

@@ -9,6 +9,7 @@ out. Must not know who is asked, or why.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -23,6 +24,7 @@ from router.records import Usage
 LOW_WATER = 0.5  # of the next slice: with less than that left, it is asked for
 UNUSED = Usage()
 LEAST_SLICE = 64  # tokens
+SPARE_CHUNKS = 16  # of each sample, that may come without a token: where nobody counts, a chunk is taken for one
 Price = Callable[[str, int, int], int]  # expert, prompt and output tokens -> nanodollars
 
 
@@ -116,6 +118,7 @@ class Purse:
         self._bank, self._payer, self._terms, self._price = bank, payer, terms, price
         self._grants: dict[str, Grant] = {}
         self._left: dict[str, Grant] = {}  # held for calls that have used nothing
+        self._planned = dict(terms.caps)  # of those that have not come to their money yet
         self._spent_nanos = self._spent_tokens = 0
         self._closed = False
 
@@ -125,8 +128,9 @@ class Purse:
         Raises:
             LedgerDown: nobody can tell.
         """
-        granted = {leg_id: self._granted(leg_id, expert) for leg_id, expert in legs}
-        granted = {leg_id: grant for leg_id, grant in granted.items() if grant.bound > 0}
+        for leg_id, expert in legs:  # each counts for those after it
+            self._grants[leg_id] = self._granted(leg_id, expert)
+        granted, self._grants = {leg_id: grant for leg_id, grant in self._grants.items() if grant.bound > 0}, {}
         return await self._held(granted)
 
     async def open(self, leg_id: str, expert: str) -> int | None:
@@ -156,10 +160,15 @@ class Purse:
         try:
             holds = [self._hold(*item) for item in granted.items()]
             if self._left and len(holds) == 1:
-                left_id, left = self._left.popitem()
+                # Its own, where another expert had been meant to make the call; else the most there is.
+                own = holds[0].leg_id
+                left_id = own if own in self._left else max(self._left, key=lambda leg_id: self._left[leg_id].held)
+                left = self._left.pop(left_id)
                 short = await self._bank.pass_on(left_id, left.held, self._payer, holds[0])
                 if short is not None:
                     self._left[left_id] = left
+                    if self._closed:
+                        self._free_left()
             else:
                 short = await self._bank.hold(self._payer, holds)
             done = short is None
@@ -176,7 +185,12 @@ class Purse:
         more = self._next_slice(grant)
         if more and not grant.dry and grant.growing is None and grant.covered - tokens < LOW_WATER * more:
             grant.growing = asyncio.create_task(self._grow(leg_id, grant))
-        return tokens < grant.covered or not grant.dry
+        return tokens < (grant.covered if grant.dry else self._most_chunks(grant))
+
+    def _most_chunks(self, grant: Grant) -> float:
+        """An expert that was told how long its answer may be, and goes on, is stopped."""
+        told = grant.bound < grant.outlook.room
+        return (grant.bound + SPARE_CHUNKS) * self._terms.samples if told else math.inf
 
     def reserved(self, leg_id: str) -> Usage | None:
         grant = self._grants.get(leg_id)
@@ -221,7 +235,8 @@ class Purse:
         writes = leg_id.startswith(terms.writing)
         outlook = (terms.writers if writes else terms.outlooks)[expert]
         own = min(outlook.room, terms.max_tokens or outlook.room)
-        bound = min(own, self._affordable(outlook) if writes or expert not in terms.caps else terms.caps[expert])
+        planned = own if writes else self._planned.pop(expert, own)
+        bound = min(own, planned, self._affordable(outlook))
         likely = max(outlook.tokens, LEAST_SLICE)
         first = likely if bound > 2 * likely else bound
         return Grant(
@@ -229,14 +244,17 @@ class Purse:
         )
 
     def _affordable(self, outlook: Outlook) -> int:
-        """Output tokens of each sample that the query's own budget leaves for one more call."""
+        """Output tokens of each sample that the query's own budget leaves for one more call, beside those that have
+        their money and those that are planned.
+        """
         terms, grants, bound = self._terms, self._grants.values(), outlook.room
-        if terms.nanos is not None and outlook.token_nanos > 0:
-            left = terms.nanos - self._spent_nanos - sum(grant.worst for grant in grants) - outlook.prompt_nanos
-            bound = min(bound, int(left // outlook.token_nanos))
+        if terms.nanos is not None:
+            planned = sum(terms.outlooks[expert].nanos(cap) for expert, cap in self._planned.items())
+            left = terms.nanos - self._spent_nanos - planned - sum(grant.worst for grant in grants)
+            bound = min(bound, _tokens(outlook, left))
         if terms.tokens is not None:
-            left = terms.tokens - self._spent_tokens - sum(grant.bound for grant in grants) * terms.samples
-            bound = min(bound, left // terms.samples)
+            planned = sum(self._planned.values()) + sum(grant.bound for grant in grants)
+            bound = min(bound, (terms.tokens - self._spent_tokens) // terms.samples - planned)
         return bound
 
     def _hold(self, leg_id: str, grant: Grant) -> Hold:
@@ -264,3 +282,15 @@ class Purse:
             return
         grant.covered += more
         grant.held += amount
+
+
+def _tokens(outlook: Outlook, nanos: int) -> int:
+    """So many output tokens of each sample cost no more than that."""
+    if nanos < outlook.prompt_nanos:
+        return 0
+    if outlook.token_nanos <= 0:
+        return outlook.room
+    found = min(outlook.room, int((nanos - outlook.prompt_nanos) / outlook.token_nanos) + 1)
+    while found > 0 and outlook.nanos(found) > nanos:  # once, or twice: floats are rounded
+        found -= 1
+    return found
