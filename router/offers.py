@@ -90,7 +90,7 @@ class Menu:
         if own is not None and own.worth == self.quality and (enough is None or own.worth < enough):
             return own
         panel, ceiling = self._panel()
-        every = own, self._voted(), panel, self._single(self.prospects)
+        every = own, self._voted(), panel, self.single(self.prospects)
         offers = [offer for offer in every if offer is not None]
         if not offers:
             return None
@@ -120,7 +120,7 @@ class Menu:
         """The policy's plan."""
         experts = self.wish.experts
         if len(experts) == 1:
-            return self._single(experts)
+            return self.single(experts)
         if self.wish.aggregator != "synthesize":
             return self._convened(experts, self.wish.aggregator, "none")
         written = [(name, self._written(name)) for name in self.wish.synthesizers]
@@ -160,7 +160,7 @@ class Menu:
         worth = min(self._right(convened, chances), self.quality)
         return Offer(experts, aggregator, rung, worth, sum(leg.mean_nanos for leg in legs), writer=writer)
 
-    def _single(self, names: Iterable[str]) -> Offer | None:
+    def single(self, names: Iterable[str]) -> Offer | None:
         """The best of these experts alone."""
         panel, best = len(self.wish.experts) > 1, None
         for name in names:
@@ -180,7 +180,7 @@ class Menu:
             return None, 0.0
         wanted = self.budget.min_confidence
         terms = Terms(most, self.quality, self.alternatives, self.wish.equal, wanted)
-        found, ceiling = best_panel(self._pool(), terms)
+        found, ceiling = best_panel(self.pool, terms)
         if found is None:
             return None, ceiling
         experts = tuple(names[place] for place in found.members)
@@ -202,7 +202,9 @@ class Menu:
                 found[name] = one
         return tuple(name for name in self.prospects if name in found)
 
-    def _pool(self) -> Pool:
+    @property
+    def pool(self) -> Pool:
+        """Everybody, as panels are searched."""
         ones, limits = list(self.prospects.values()), self.limits
         costs, bounds = [], []
         if limits.nanos is not None:

@@ -85,6 +85,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
 # Modules that may do what a rule forbids, each with its reason.
 EXEMPT: dict[str, str] = {
     "loadtest.feedback_replay": "what it measures, learning from outcomes, takes tens of thousands of them",
+    "loadtest.planning": "what it measures, the time and the worth of single decisions, is a part of a request's time",
     "loadtest.newcomers_replay": "what it measures, experts that are new, takes hundreds of profiles",
 }
 # Several rooms together that only one module may know: it is the order of the steps.

@@ -19,7 +19,7 @@ from tests.unit.make_evaluation import EXPERTS, Words, outcomes
 from tests.unit.make_outcomes import Row, written
 
 COUNT = 120
-PRICES = "model,price_in_per_m,price_out_per_m\nada,4,8\nbob,4,8\ncat,2,4\ndan,1,2\n"
+PRICES = "model,price_in_per_m,price_out_per_m,params_active_b\nada,4,8,70\nbob,4,8,70\ncat,2,4,30\ndan,1,2,3\n"
 PNG = b"\x89PNG\r\n\x1a\n"
 FIGURES = {
     "name", "kind", "accuracy", "ci", "diff_best_single", "diff_ci", "mean_calls", "usd_per_1k", "gap_closed",
@@ -327,3 +327,14 @@ def test_a_picture_that_cannot_be_drawn_is_said_before_the_work(
     monkeypatch.setattr("router.pictures.find_spec", lambda _: None)
     refused(run(tmp_path, "--plot", str(tmp_path / "r.png")), "a picture needs matplotlib")
     assert opened == []
+
+
+def test_plans_under_budgets_are_judged_on_request(tmp_path: Path) -> None:
+    """Two more tables, their figures beside the others, a picture."""
+    files = ["--json", str(tmp_path / "all.json"), "--budgets", str(tmp_path / "budgets")]
+    result = run(tmp_path, *FEW, "--folds", "2", *files)
+    assert result.exit_code == 0, result.output
+    assert "right, % (120 test questions) by cost of a query" in result.output
+    assert "by time of a query" in result.output
+    assert (tmp_path / "budgets.png").read_bytes().startswith(PNG)
+    assert set(json.loads((tmp_path / "all.json").read_text())["budgets"]["bounds"]) == {"cost", "deadline"}
