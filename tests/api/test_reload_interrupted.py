@@ -15,7 +15,7 @@ import router.follow
 import router.watch
 from router.admin.changes import Changes
 from router.admin.service import open_admin
-from router.follow import config_of
+from router.config import LedgerSettings
 from router.ledger_open import open_ledger
 from router.registry_open import open_registry
 from router.snapshot import Snapshot
@@ -44,9 +44,8 @@ async def admin_side_begins_anew(running: Fleet) -> None:
     async def fetch(_: str) -> None:
         return None
 
-    kept = config_of(running.store.versions()[0])
-    ledger = open_ledger(kept.ledger, Path(kept.data))
-    registry = open_registry(kept.ledger, Path(kept.data))
+    data = running.store.path.parent
+    ledger, registry = open_ledger(LedgerSettings(), data), open_registry(LedgerSettings(), data)
     async with open_admin(running.store, RUN, time.time, fetch, (), registry=registry, ledger=ledger):
         await asyncio.sleep(LOOKS_S)
     await ledger.close()
