@@ -1,4 +1,4 @@
-"""Who is convened. Pure: candidates in, plan out; the seam where budgets and deadlines will enter."""
+"""Who is convened. Pure: candidates in, plan out. What of it a budget allows is not decided here."""
 
 from __future__ import annotations
 
