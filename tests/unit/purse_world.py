@@ -35,6 +35,7 @@ class MoneyWorld:
     events: list[Event] = field(default_factory=list)
     counted: dict[str, LegTokens] = field(default_factory=dict)
     now: float = NOW
+    set_by_s: float = 0.0  # unix time was set anew by so much
 
     def bank(self, owner: str = "me") -> Bank:
         async def count(expert: str, leg_id: str) -> LegTokens | None:
@@ -45,7 +46,7 @@ class MoneyWorld:
             self.settings,
             owner,
             clock=lambda: self.now,
-            now=lambda: self.now,
+            now=lambda: self.now + self.set_by_s,
             count=count,
             price=price,
             emit=self.events.append,

@@ -147,6 +147,68 @@ async def test_after_an_outage_nobody_is_taken_for_dead_at_once(tmp_path: Path) 
             await bank.stop(5)
 
 
+async def test_a_clock_that_is_set_anew_kills_nobody(tmp_path: Path) -> None:
+    """Leases are on the old one: those who live get the time to say so on the new one."""
+    async with money(tmp_path) as world:
+        one, other = world.bank("one"), world.bank("other")
+        await one.start()
+        await other.start()
+        purse = world.purse(one, 100_000, max_tokens=50)
+        await purse.begin([("r-0", "ada")])
+        world.now += world.settings.lease_s
+        for bank in (one, other):
+            await bank._beat()
+        world.set_by_s = 3600.0
+        await other._reap()
+        assert (await world.standing()).held > 0
+        for task in one._tasks:
+            task.cancel()
+        world.now += world.settings.lease_s
+        await other._reap()  # it has had the time
+        assert (await world.standing()).held == 0
+        await other.stop(5)
+
+
+async def test_who_was_away_says_that_it_lives_before_it_holds_money(tmp_path: Path) -> None:
+    """What it holds is nobody else's to settle from the first moment on, also where it has never been heard of."""
+    async with money(tmp_path) as world:
+        one, other = world.bank("one"), world.bank("other")
+        await other.start()
+        await world.purse(one, 100_000, max_tokens=50).begin([("r-0", "ada")])  # it never began to beat
+        world.now += world.settings.lease_s / 2
+        await other._reap()
+        assert (await world.standing()).held > 0
+        world.now += world.settings.lease_s
+        await other._beat()
+        await world.purse(one, 100_000, "r2", max_tokens=50).begin([("r2-0", "ada")])
+        await other._reap()
+        assert (await world.standing()).held > 0
+        await other.stop(5)
+
+
+async def test_bookings_of_what_was_held_are_not_crowded_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While requests are served without account, there is nothing to book for them: older ones come first."""
+    monkeypatch.setattr("router.bank.MOST_PENDING", 2)
+    async with money(tmp_path, on_failure="open") as world:
+        ledger = away(world)
+        bank = world.bank()
+        await bank.start()
+        purse = world.purse(bank, 10_000, max_tokens=5)
+        await purse.begin([("r-0", "ada")])
+        await purse.open("r-0", "ada")
+        ledger.there = False
+        purse.ended("r-0", Usage(10, 5))
+        for number in range(5):
+            unpaid = world.purse(bank, 10_000, f"u{number}", max_tokens=5)
+            await unpaid.begin([(f"u{number}-0", "ada")])
+            unpaid.ended(f"u{number}-0", Usage(10, 5))
+        assert LedgerLost("dropped", True) in world.events
+        ledger.there = True
+        await bank.stop(5)
+        standing = await world.standing()
+        assert (standing.settled, standing.held) == (PROMPT + 5 * OUT, 0)
+
+
 async def test_what_is_known_to_be_spent_needs_no_question(tmp_path: Path) -> None:
     """Settled money does not come back within its period."""
     async with money(tmp_path) as world:
