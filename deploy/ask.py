@@ -66,7 +66,10 @@ def _show_outcome(told: dict[str, Any], tokens: int) -> None:
         _line("P(right)", f"{vote['posterior']:.2f}")
     if missing := told.get("missing"):
         _line("missing", ", ".join(missing), "yellow")
-    _line("spent", f"{tokens} tokens, {told['cost_usd']:.6f} USD")
+    for name, label in (("degraded", "less"), ("ended_early", "cut by")):
+        if name in told:
+            _line(label, told[name], "yellow")
+    _line("spent", f"{tokens} tokens, {told['cost_usd']:.9f} USD")
 
 
 def _show_route(route: dict[str, Any]) -> None:

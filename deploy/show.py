@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import httpx
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from router.config import Config
 from router.config_file import ConfigError, load
@@ -65,8 +65,8 @@ def unreachable(url: str, error: Exception) -> NoReturn:
 
 
 def table(title: str, columns: list[str], rows: list[Any]) -> Table:
-    """Rows of anything that has a `str`."""
-    made = Table(*columns, title=title or None, title_justify="left")
+    """Rows of anything that has a `str`; in a narrow terminal it is folded, as half an id or amount is none."""
+    made = Table(*(Column(name, overflow="fold") for name in columns), title=title or None, title_justify="left")
     for row in rows:
         made.add_row(*map(str, row))
     return made
