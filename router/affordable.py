@@ -9,8 +9,8 @@ Who answers in time in 95 of 100 cases counts as in time. Who may be late makes 
 off at the deadline, and the answer is made without it. Nobody is convened beside others who is more likely late than
 not. No plan counts as better than the policy's own, which has reasons that are not known here. So a tighter budget
 never leads to a plan that is worth more: it only takes plans away, or time from them. Of plans that are worth the same
-the earlier rung is taken (`Rung`), then the cheaper plan. Where `min_confidence` is said, the cheapest plan is taken
-that is worth as much; what is worth more is not asked for.
+the earlier rung is taken (`Rung`), then more experts, then the cheaper plan. Where `min_confidence` is said, the
+cheapest plan is taken that is worth as much; what is worth more is not asked for.
 
 What a plan may cost at most, by the `max_tokens` that it sets, never exceeds the budget. Where not even one whole
 answer fits, one is cut short: what that is worth nobody has measured, so that it counts as nothing and comes last;

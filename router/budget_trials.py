@@ -4,8 +4,7 @@ Questions are planned by the functions that serve (rank, plan, afford, vote), an
 what it did, no further than its `max_tokens` and the deadline. Beside that, what needs no router: the experts that were
 right most often in training, as many as fit; or any at all.
 
-No times are recorded anywhere. They are modelled from what decoding is bound by, reading the active parameters once a
-token (`Clock`), with a spread by chance; experts' paces are known to plans as well as their last calls would tell.
+Experts' paces (`router/outcome_times.py`) are known to plans as well as their last calls would tell.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -24,12 +22,11 @@ from router.aggregate import Aggregation, aggregation
 from router.budget import Budget
 from router.config import Convening, Policy
 from router.evaluation import Trial
-from router.money import NANOS
-from router.outcome_costs import Model
-from router.outcomes import Outcomes
+from router.outcome_times import CLOCK, Costs
 from router.outlook import EARLY, LATE, USUAL, Outlook, Pace
 from router.plan import plan
 from router.prospects import Limits, in_time
+from router.quality import elected_right
 from router.records import Aggregator, Candidate, Needs, Plan, Query, Reply, Standing
 
 if TYPE_CHECKING:
@@ -46,26 +43,6 @@ RANDOM = 3
 POLICY = Policy(aggregate="vote", max_experts=MOST_EXPERTS, min_share=0.0, enough=1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Seconds to the first token, and per token after it: a constant, and so much per billion of active parameters.
-
-    A call takes exp(spread z) times that, z by chance (normal).
-    """
-
-    ttft_s: float = 0.1
-    tpot_s: float = 0.003
-    tpot_s_per_b: float = 0.0005
-    spread: float = 0.3
-
-    def pace(self, params_b: float, quantile: float) -> Pace:
-        times = math.exp(self.spread * NormalDist().inv_cdf(quantile))
-        return Pace(times * self.ttft_s, times * (self.tpot_s + self.tpot_s_per_b * params_b))
-
-
-CLOCK = Clock()
-
-
 class Outcome(NamedTuple):
     """Of one question under one bound. `rung`: what the plan gave up; "refused" where there was none, "late" where
     nothing had come by the deadline.
@@ -75,32 +52,6 @@ class Outcome(NamedTuple):
     nanos: int
     calls: int
     rung: str
-
-
-class Costs(NamedTuple):
-    """What is known of calls, [N, E] where not said otherwise: `prompt_nanos`, output `tokens`, what one costs [E],
-    by how much each call is slower than usual, and experts' active parameters [E].
-    """
-
-    prompt_nanos: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    token_nanos: NDArray[np.float64]
-    slower: NDArray[np.float64]
-    params_b: NDArray[np.float64]
-
-
-def costs(outcomes: Outcomes, models: Mapping[str, Model], seed: int) -> Costs:
-    """Raises ValueError where prices, sizes, lengths or answers are not known of all experts."""
-    if outcomes.usd_from != "prices" or outcomes.tokens is None or outcomes.answers is None:
-        raise ValueError("budgets need recorded answers and output tokens, and prices of all models (--models)")
-    known = [models[name] for name in outcomes.experts]
-    if lacking := [name for name, model in zip(outcomes.experts, known, strict=True) if model.params_b is None]:
-        raise ValueError(f"budgets need each model's size, which its speed is modelled from; none of '{lacking[0]}'")
-    per_token = np.array([model.price_out or 0.0 for model in known]) * NANOS / 1e6
-    tokens = np.maximum(np.rint(outcomes.tokens), 1).astype(np.int64)
-    prompts = np.maximum(np.rint(outcomes.usd * NANOS - outcomes.tokens * per_token), 0).astype(np.int64)
-    slower = np.exp(CLOCK.spread * np.random.default_rng(seed).standard_normal(tokens.shape))
-    return Costs(prompts, tokens, per_token, slower, np.array([model.params_b for model in known]))
 
 
 @dataclass(frozen=True)
@@ -291,3 +242,26 @@ def _call(of: World, row: int, name: str, cap: int | None, left_s: float) -> _Ca
     if said < tokens:
         reply = replace(reply, choices=({"message": {"content": ""}},))
     return _Call(reply, nanos, seconds)
+
+
+class Gained(NamedTuple):
+    """By how much panels are better than their best members, added up: as independent votes would be, and as it was."""
+
+    independent: float
+    actual: float
+
+
+def gained(of: World, members: int) -> Gained:
+    """A panel by chance votes on each test question."""
+    rng, trial = np.random.default_rng([of.trial.seed, members]), of.trial
+    independent = actual = 0.0
+    for row, candidates in enumerate(trial.candidates):
+        chosen = [candidates[place] for place in rng.choice(len(candidates), members, replace=False).tolist()]
+        rates = {c.expert: c.p_correct for c in chosen}
+        vote = Plan((tuple(rates),), "vote", (), "convened", p_correct={c.expert: c.p_correct for c in candidates})
+        answer = _aggregation(vote, trial.learned).conclude([trial.replies[row][name] for name in rates]).answer
+        best, said = max(rates, key=lambda name: rates[name]), answer.expert if answer else next(iter(rates))
+        right = trial.asked.right[row, [trial.places[said], trial.places[best]]].tolist()
+        independent += float(elected_right(np.array([list(rates.values())]), ALTERNATIVES)[0]) - rates[best]
+        actual += right[0] - right[1]
+    return Gained(independent, actual)

@@ -18,10 +18,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from router.budget import Budget
-from router.budget_trials import CLOCK, PLANNED, WAYS, Costs, Outcome, World, costs, judged, world
+from router.budget_trials import PLANNED, WAYS, Gained, Outcome, World, gained, judged, world
 from router.evaluation import Embedded, trial
 from router.evaluation_report import TAIL, bootstrap
 from router.money import NANOS, nanos
+from router.outcome_times import CLOCK, Costs, costs
 from router.outlook import LATE, USUAL
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ UNITS: Mapping[Bound, str] = {"cost": "USD", "deadline": "s"}
 STEPS = 8  # of each bound
 RESAMPLES = 2000
 FAILED = ("refused", "late")
+PANELS = (3, 4, 5)  # members, of panels by chance
+Found = dict[tuple[Bound, float, str], list[Outcome]]
 
 
 def judge(
@@ -56,7 +59,9 @@ def judge(
     Returns:
         {"n_test", "experts", "clock", "bounds": {"cost": [{"limit", "ways": {name: {"accuracy", "mean_calls",
         "usd_per_1k", "rungs": {rung: share}}}, "beside": the best of the others, "difference": planned less that one,
-        "ci"}], "deadline": …}}. Limits in US dollars a query, and seconds; differences are paired, with 95 % intervals.
+        "ci"}], "deadline": …}, "gain": {members: share}}. Limits in US dollars a query, and seconds; differences are
+        paired, with 95 % intervals. `gain`: of what independent votes would add to the best member of a panel, how much
+        is there (`router.quality.GAIN` is what plans go by).
 
     Raises:
         ValueError: prices, sizes, lengths or answers are not recorded of all; there is too little to learn from.
@@ -66,9 +71,11 @@ def judge(
     embedded = Embedded.of(outcomes.texts, embed)
     jobs: list[Job] = [(outcomes, split, embedded, seed + n, of, limits) for n, split in enumerate(splits)]
     on_step(f"judging {len(jobs)} parts")
-    found: dict[tuple[Bound, float, str], list[Outcome]] = {}
+    found: Found = {}
+    gains: list[Sequence[Gained]] = []
     with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
-        for part in pool.map(_judged, jobs):
+        for part, gain in pool.map(_judged, jobs):
+            gains.append(gain)
             for key, outcome in part.items():
                 found.setdefault(key, []).extend(outcome)
     groups = [outcomes.groups[row] for _, test in splits for row in test.tolist()]
@@ -83,7 +90,12 @@ def judge(
             ]
             for bound in BOUNDS
         },
+        "gain": {str(size): _share(parts) for size, parts in zip(PANELS, zip(*gains, strict=True), strict=True)},
     }
+
+
+def _share(parts: Sequence[Gained]) -> float:
+    return sum(part.actual for part in parts) / sum(part.independent for part in parts)
 
 
 def limits_of(of: Costs, bound: Bound) -> list[float]:
@@ -102,15 +114,16 @@ def budget_of(bound: Bound, limit: float) -> Budget:
     return Budget(nanos=nanos(limit)) if bound == "cost" else Budget(deadline_s=limit)
 
 
-def _judged(job: Job) -> dict[tuple[Bound, float, str], list[Outcome]]:
+def _judged(job: Job) -> tuple[Found, Sequence[Gained]]:
     outcomes, split, embedded, seed, of, limits = job
     made: World = world(trial(outcomes, split, embedded, seed), split, of)
-    return {
+    found = {
         (bound, limit, name): list(judged(made, way, budget_of(bound, limit)))
         for bound in BOUNDS
         for limit in limits[bound]
         for name, way in WAYS.items()
     }
+    return found, [gained(made, min(size, len(made.experts))) for size in PANELS]
 
 
 def _figures(

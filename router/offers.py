@@ -42,7 +42,7 @@ class Offer:
     cap: int | None = None
 
     def order(self, enough: float | None) -> tuple[float, ...]:
-        return order(self.worth, RUNGS.index(self.rung), self.usd_nanos, enough)
+        return order(self.worth, RUNGS.index(self.rung), len(self.experts), self.usd_nanos, enough)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Menu:
             if (one := self.prospects.get(name)) and one.alone and self.limits.pays(one.nanos, one.length):
                 rung: Rung = "cheaper_expert" if not one.wished else "one_expert" if panel else "none"
                 worth = round(min(one.p, self.quality) * one.alone, PLACES)
-                key = order(worth, RUNGS.index(rung), one.mean_nanos, self.budget.min_confidence)
+                key = order(worth, RUNGS.index(rung), 1, one.mean_nanos, self.budget.min_confidence)
                 if best is None or key > best[0]:
                     best = key, Offer((name,), "single", rung, worth, one.mean_nanos)
         return None if best is None else best[1]

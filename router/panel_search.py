@@ -106,11 +106,13 @@ class Panel(NamedTuple):
 Order = tuple[float, ...]
 
 
-def order(worth: float, rung: int, usd_nanos: int, enough: float | None) -> Order:
-    """Larger is better: what is worth enough by its price, all else by its worth; then the earlier rung, the price."""
+def order(worth: float, rung: int, members: int, usd_nanos: int, enough: float | None) -> Order:
+    """Larger is better: what is worth enough by its price; all else by its worth, the earlier rung, and as the policy
+    wants many, by its members, then the price.
+    """
     if enough is not None and worth >= enough:
         return 1.0, -usd_nanos, worth, -rung
-    return 0.0, worth, -rung, -usd_nanos
+    return 0.0, worth, -rung, members, -usd_nanos
 
 
 def best_panel(pool: Pool, terms: Terms) -> tuple[Panel | None, float]:
@@ -204,7 +206,7 @@ def _first(pool: Pool, terms: Terms, sets: Sets) -> Panel:
         row = rows[np.lexsort((outsiders[rows], -worth[rows], usd[rows]))[0]]
     else:
         rows = np.flatnonzero(worth == worth.max())
-        row = rows[np.lexsort((usd[rows], outsiders[rows]))[0]]
+        row = rows[np.lexsort((usd[rows], -sizes[rows], outsiders[rows]))[0]]
     members = tuple(expert for expert in sets[row].tolist() if expert != len(pool.trust) - 1)
     return Panel(members, float(worth[row]), int(usd[row]), bool(outsiders[row]))
 
@@ -221,7 +223,7 @@ def _right(trust: Floats, in_time: Floats, sizes: NDArray[np.intp], terms: Terms
 
 
 def _order(panel: Panel, terms: Terms) -> Order:
-    return order(panel.worth, panel.outsiders, panel.usd_nanos, terms.enough)
+    return order(panel.worth, panel.outsiders, len(panel.members), panel.usd_nanos, terms.enough)
 
 
 def ceiling(pool: Pool, terms: Terms) -> float:

@@ -13,12 +13,13 @@ import pytest
 from rich.console import Console
 
 from router.budget import Budget, Fit
-from router.budget_trials import CLOCK, PLANNED, WAYS, Costs, Outcome, World, costs, judged, world
+from router.budget_trials import PLANNED, WAYS, Outcome, World, gained, judged, world
 from router.budgets_plot import plot
 from router.evaluation import trial
 from router.evaluation_budgets import BOUNDS, STEPS, budget_of, judge, limits_of, table
 from router.money import NANOS
 from router.outcome_costs import Model
+from router.outcome_times import CLOCK, Costs, costs
 from router.outcomes import Outcomes
 from router.outlook import LATE, USUAL
 from router.records import Plan
@@ -132,6 +133,13 @@ def test_an_answer_that_is_cut_is_no_answer(asked: World) -> None:
     assert found.nanos == asked.asked.prompt_nanos[row, 0] + 8000 * cap
 
 
+def test_what_votes_add_is_measured_against_the_model(asked: World) -> None:
+    """Of independent experts, as these are, it is about what the model says."""
+    found = gained(asked, 4)
+    assert found.independent > 0
+    assert found.actual == pytest.approx(found.independent, abs=0.1 * len(asked.trial.asked))
+
+
 def test_limits_go_from_hardly_anything_to_everything() -> None:
     """Rising, of two digits each."""
     of: Costs = costs(recorded(), MODELS, 0)
@@ -150,6 +158,7 @@ def test_figures_table_and_picture(tmp_path: Path) -> None:
     figures = judge(recorded(), MODELS, [rows], Words(), seed=0, on_step=lambda _: None)
     assert json.loads(json.dumps(figures)) == figures
     assert figures["n_test"] == len(rows[1])
+    assert figures["gain"].keys() == {"3", "4", "5"}
     for bound in BOUNDS:
         told = figures["bounds"][bound]
         assert [set(row["ways"]) for row in told] == [set(WAYS)] * STEPS
