@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from experts.recorded_book import AnswerBook, Behaviour
 from experts.recorded_chat import Chat, Refusal
-from experts.recorded_leg import ConnectionDropped, Leg, Line
+from experts.recorded_leg import ConnectionDropped, Leg, Line, Places
 
 BEHAVIOURS = TypeAdapter(dict[str, Behaviour])  # by model; "*" for all others
 
@@ -43,6 +44,7 @@ class RecordedExperts:
         self._behaviours = self._of_each(behaviours)
         self._key = None if api_key is None else f"Bearer {api_key}".encode()
         self._numbers = count(1)
+        self._places: dict[str, Places] = {}
         counts = ("started", "running", "finished", "failed", "aborted", "output_tokens")
         self.legs = {model: dict.fromkeys(counts, 0) for model in book.models}
 
@@ -103,19 +105,34 @@ class RecordedExperts:
         chat = Chat.parse(await line.body())
         if chat.model not in self.legs:
             raise Refusal(404, f"the model '{chat.model}' does not exist", "model_not_found", "model")
-        leg = Leg(chat, chat.find(self._book), self._behaviours[chat.model], line, next(self._numbers))
-        counts, end = self.legs[chat.model], "aborted"
+        answer, behaviour = chat.find(self._book), self._behaviours[chat.model]
+        counts, end, leg = self.legs[chat.model], "aborted", None
         counts["started"] += 1
         counts["running"] += 1
         try:
-            end = await leg.run()
+            async with self._place(chat.model, behaviour, line):
+                leg = Leg(chat, answer, behaviour, line, next(self._numbers))
+                end = await leg.run()
         except ConnectionDropped:
             end = "failed"
             raise
         finally:
             counts["running"] -= 1
             counts[end] += 1
-            counts["output_tokens"] += leg.tokens
+            counts["output_tokens"] += leg.tokens if leg is not None else 0
+
+    @asynccontextmanager
+    async def _place(self, model: str, behaviour: Behaviour, line: Line) -> AsyncIterator[None]:
+        """One of the model's slots, where it has a number of them. Raises OSError once the client goes."""
+        if behaviour.slots is None:
+            yield
+            return
+        places = self._places.setdefault(model, Places())
+        await places.enter(behaviour.slots, line)
+        try:
+            yield
+        finally:
+            places.leave()
 
 
 def build_app(book: AnswerBook, behaviours: Mapping[str, Behaviour], *, api_key: str | None = None) -> RecordedExperts:

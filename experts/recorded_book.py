@@ -8,7 +8,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from math import exp
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, NamedTuple, Self
 
 import orjson
@@ -85,6 +87,8 @@ class Behaviour(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     tokens_per_s: Annotated[float, Field(gt=0)] | None = None  # rate after the first token; None: all at once
     tokens_per_chunk: AtLeast1 = 1  # tokens in one streamed event
     jitter: Share = 0  # all delays of one answer are multiplied by one factor in 1 - jitter .. 1 + jitter
+    tail: Annotated[float, Field(ge=0, le=3)] = 0  # … and by a log-normal one of median 1 with this sigma
+    slots: AtLeast1 | None = None  # answers at once; further questions wait, the first one first
     seed: int = 0
     fail_rate: Share = 0  # of the questions are answered with fail_status
     fail_always: bool = False
@@ -102,12 +106,17 @@ class Behaviour(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     def fate(self, model: str, question: str) -> tuple[float, bool, bool]:
         """(factor on every delay, fails, meets the fault)."""
-        if not self.jitter and {self.fail_rate, self.fault_rate} <= {0, 1}:
+        if not self.jitter and not self.tail and {self.fail_rate, self.fault_rate} <= {0, 1}:
             return 1, self.fail_always or self.fail_rate == 1, self.fault_rate == 1
         digest = blake2b(orjson.dumps([str(self.seed), model, question]), digest_size=18).digest()
         delay, fail, fault = (int.from_bytes(digest[i : i + 6]) / 2**48 for i in (0, 6, 12))  # even in [0, 1)
         fails = self.fail_always or fail < self.fail_rate
-        return 1 + self.jitter * (2 * delay - 1), fails, fault < self.fault_rate
+        factor = exp(self.tail * NormalDist().inv_cdf((delay * 2**48 + 0.5) / 2**48))
+        return factor * (1 + self.jitter * (2 * delay - 1)), fails, fault < self.fault_rate
+
+    def takes_s(self, model: str, question: str, tokens: int) -> float:
+        """How long a whole answer takes once it is begun, seconds."""
+        return self.fate(model, question)[0] * self.due_s(tokens)
 
     def due_s(self, tokens: int) -> float:
         """When so many tokens are generated, in seconds after the request, before jitter."""

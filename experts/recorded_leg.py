@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 
 import orjson
 from starlette.types import Receive, Send
@@ -66,6 +67,13 @@ class Line:
         if (await asyncio.wait({self._gone}, timeout=seconds))[0]:
             raise ConnectionResetError
 
+    async def until(self, happens: asyncio.Future[None]) -> None:
+        """Returns once it has happened, unless the client goes first."""
+        self._gone = self._gone or asyncio.ensure_future(self._watch())
+        await asyncio.wait({self._gone, happens}, return_when=asyncio.FIRST_COMPLETED)
+        if not happens.done():
+            raise ConnectionResetError
+
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -73,6 +81,38 @@ class Line:
     def close(self) -> None:
         if self._gone:
             self._gone.cancel()
+
+
+class Places:
+    """How many answers of one model are being given, and who waits for one of them to end."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+
+    async def enter(self, most: int, line: Line) -> None:
+        """Returns when there is a place among `most`: first come, first served. Raises OSError once the client goes."""
+        if self._taken < most and not self._waiting:
+            self._taken += 1
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append((place, most))
+        try:
+            await line.until(place)
+        except BaseException:
+            if place.done():  # at the same moment
+                self.leave()
+            place.cancel()
+            raise
+
+    def leave(self) -> None:
+        """One answer has ended."""
+        self._taken -= 1
+        while self._waiting and (self._waiting[0][0].done() or self._taken < self._waiting[0][1]):
+            place, _ = self._waiting.popleft()
+            if not place.done():
+                self._taken += 1
+                place.set_result(None)
 
 
 class Leg:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from experts.recorded_book import Behaviour
 from tests.experts.recorded_world import ANSWER, ask, serving
-from tests.support import CHAT, eventually, said, sse_events
+from tests.support import CHAT, eventually, raw_post, said, sse_events
 
 
 def test_delays_are_kept_and_change_no_word() -> None:
@@ -70,6 +71,39 @@ def test_a_share_of_questions_fails_and_always_the_same() -> None:
     assert fates(7) != fates(8)
     assert fates(7) != fates(7, "other")
     assert Behaviour().fate("m", "q") == (1, False, True)
+
+
+def test_durations_may_have_a_heavy_tail() -> None:
+    """Log-normal by seed, model and question: half take longer than usual, few much longer, each always the same."""
+    behaviour = Behaviour(ttft_s=0.1, tail=1.0, seed=3)
+    times = sorted(behaviour.takes_s("m", f"question {number}", 5) for number in range(4000))
+    assert times[2000] == pytest.approx(0.1, rel=0.1)
+    assert times[3800] == pytest.approx(0.1 * 5.18, rel=0.15)  # exp(1.645)
+    assert behaviour.takes_s("m", "q", 5) == behaviour.takes_s("m", "q", 5)
+
+
+def test_a_model_with_slots_serves_the_first_first() -> None:
+    """Whoever comes when all are taken waits; other models have their own."""
+    with serving({"sage": Behaviour(ttft_s=0.15, slots=1)}) as running, ThreadPoolExecutor() as pool:
+        begun_s = time.monotonic()
+        asked = [pool.submit(running.post, ask()) for _ in range(2)]
+        eventually(lambda: running.counts()["running"] == 2)
+        assert [found.result().status_code for found in asked] == [200, 200]
+        assert time.monotonic() - begun_s > 0.28
+        assert running.post(ask(model="fool")).status_code == 200
+
+
+def test_who_leaves_while_it_waits_for_a_slot_is_forgotten() -> None:
+    """Its place in the queue is nobody's; the next one is served as soon as the slot is free."""
+    with serving({"sage": Behaviour(ttft_s=0.3, slots=1)}) as running, ThreadPoolExecutor() as pool:
+        first = pool.submit(running.post, ask())
+        eventually(lambda: running.counts()["running"] == 1)
+        with raw_post(running.server.url, ask()):
+            eventually(lambda: running.counts()["running"] == 2)
+        eventually(lambda: running.counts()["aborted"] == 1)
+        last = pool.submit(running.post, ask())
+        assert [found.result().status_code for found in (first, last)] == [200, 200]
+        assert running.counts()["output_tokens"] == 24
 
 
 @pytest.mark.parametrize("stream", [False, True])
