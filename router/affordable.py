@@ -57,6 +57,12 @@ def affordable(
             missing the outlook among the others counts.
     """
     limits = Limits.of(budget, query, elapsed_s)
+    if not budget.bounded:  # it stays as it is: nobody else is looked at
+        convened, asked = replace(wish, spares=()), [c for c in candidates if c.expert in wish.experts]
+        menu = Menu(convened, asked, outlooks, writers, limits, budget, query, alternatives)
+        offer = menu.best()
+        assert offer is not None, "nothing stands in its way"
+        return replace(_served(menu, offer), spares=wish.spares)
     menu = Menu(wish, candidates, outlooks, writers, limits, budget, query, alternatives)
     offer = menu.best() or menu.shortened()
     if offer is None:

@@ -132,7 +132,9 @@ class Menu:
 
     def _written(self, writer: str) -> Offer | None:
         """One answer of the policy's experts, written by this one."""
-        outlook = self.writers.get(writer, self.outlooks.get(writer))
+        outlook = self.writers.get(writer) or self.outlooks.get(
+            writer, None if self.budget.bounded else Outlook(writer)
+        )
         if outlook is None:
             return None
         reads = prospect(outlook, 0.0, 0.0, self.limits, wished=True)
@@ -157,7 +159,7 @@ class Menu:
         chances = [in_time(one.outlook, one.length, left_s) for one in convened]
         if min(chances) < USUAL:
             return None
-        worth = min(self._right(convened, chances), self.quality)
+        worth = self.quality if min(chances) == 1 else min(self._right(convened, chances), self.quality)
         return Offer(experts, aggregator, rung, worth, sum(leg.mean_nanos for leg in legs), writer=writer)
 
     def single(self, names: Iterable[str]) -> Offer | None:

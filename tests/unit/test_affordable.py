@@ -247,6 +247,14 @@ def test_what_was_given_up_before_stays_told() -> None:
     assert (again.experts, fit.rung) == (("a", "b"), "fewer_experts")
 
 
+def test_without_a_budget_nobody_has_to_be_known() -> None:
+    """Nothing is bounded, so no outlook is needed, not even an aggregator's; with a budget it would be."""
+    of = replace(world(RATES, wished("ab", "synthesize", "c", synthesizers=("w",))), outlooks={})
+    plan, fit = planned(of, Budget())
+    assert replace(plan, fit=None) == of.wish
+    assert (fit.rung, fit.late_s) == ("none", None)
+
+
 def test_large_panels_stay_large() -> None:
     """Judged by their weightiest five, but others of the wish that fit are kept: they do no harm."""
     rates = {name: 0.6 - place / 100 for place, name in enumerate("abcdefghij")}
