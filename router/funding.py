@@ -56,10 +56,10 @@ class Funding:
                 raise self._spent(short, decision.policy, decision.ticket)
             decision = self._less(decision, short)
             purse = self._purse(decision)
-        self._emit(Decided(decision))
-        if decision.plan.fit is not None and decision.plan.fit.rung != "none":
-            self._emit(Degraded(decision.policy, decision.plan.fit.rung))
         try:
+            self._emit(Decided(decision))
+            if decision.plan.fit is not None and decision.plan.fit.rung != "none":
+                self._emit(Degraded(decision.policy, decision.plan.fit.rung))
             yield decision, purse
         finally:
             purse.close()
