@@ -109,10 +109,14 @@ class Bank:
         """
         asked = asyncio.ensure_future(self._alive(lambda: self._ledger.pass_on(leg_id, payer, hold, self.now())))
         both = [hold] if leg_id == hold.leg_id else [hold, replace(hold, leg_id=leg_id)]
-        short = await self._answered(asked, payer, (hold,), "pass_on", lambda: self._void(payer, both))
-        if short is None:
-            self._emit(Booked(payer.tenant, held, 0, expert=hold.expert, leg_id=leg_id))
-        return short
+        kept = False
+        try:
+            short = await self._answered(asked, payer, (hold,), "pass_on", lambda: self._void(payer, both))
+            kept = short is not None
+            return short
+        finally:
+            if not kept:
+                self._emit(Booked(payer.tenant, held, 0, expert=hold.expert, leg_id=leg_id))
 
     async def more(self, payer: Payer, hold: Hold) -> Short | None:
         """The hold of a leg under way grows; as `hold`, but what it held before stays in any case."""

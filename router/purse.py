@@ -64,6 +64,7 @@ class Grant:
     held: int
     dry: bool = False
     growing: asyncio.Task[None] | None = None
+    paid: bool = False  # its money is there
     opened: bool = False
 
     @property
@@ -172,6 +173,8 @@ class Purse:
             else:
                 short = await self._bank.hold(self._payer, holds)
             done = short is None
+            for grant in granted.values():
+                grant.paid = done
             return short
         finally:
             if not done:
@@ -220,7 +223,7 @@ class Purse:
     def close(self) -> None:
         """What is held for calls that were not made goes back; those under way are settled as they end."""
         self._closed = True
-        for leg_id in [leg_id for leg_id, grant in self._grants.items() if not grant.opened]:
+        for leg_id in [leg_id for leg_id, grant in self._grants.items() if grant.paid and not grant.opened]:
             self._left[leg_id] = self._grants.pop(leg_id)
         self._free_left()
 

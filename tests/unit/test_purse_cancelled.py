@@ -9,6 +9,7 @@ from pathlib import Path
 from experts.errors import ExpertError
 from router.bank import Bank
 from router.call import Call
+from router.events import Booked, Held
 from router.purse import Purse
 from tests.unit.make import query
 from tests.unit.purse_world import OUT, PROMPT, MoneyWorld, money, outlook
@@ -85,3 +86,5 @@ async def test_whoever_leaves_at_any_moment_holds_nothing(tmp_path: Path) -> Non
         assert standing.held == 0
         assert standing.settled == sum([entry.charged async for entry in books.ledger.journal(0, 2e9)])
         assert standing.settled > 50 * ONE
+        held = sum(event.amount for event in books.events if isinstance(event, Held))
+        assert held == sum(event.held for event in books.events if isinstance(event, Booked))
