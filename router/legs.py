@@ -278,4 +278,6 @@ def _usage(raw: Any, *, exact: bool) -> Usage | None:
     prompt, output = raw.get("prompt_tokens"), raw.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(output, int) or min(prompt, output) < 0:
         return None
+    if prompt + output == 0:  # no call uses nothing: whoever says so has not counted
+        return None
     return Usage(prompt, output, exact)
