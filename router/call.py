@@ -61,6 +61,13 @@ class Call:
         outlook = self.outlooks.get(expert)
         return outlook.early.seconds(round(outlook.mean_tokens)) if outlook is not None and outlook.known else 0.0
 
+    def mostly_s(self, expert: str, cap: int | None) -> float:
+        """What its answer does not exceed in most cases; 0 where nobody knows."""
+        outlook = self.outlooks.get(expert)
+        if outlook is None or not outlook.known:
+            return 0.0
+        return outlook.mostly_s(round(outlook.mean_tokens if cap is None else min(outlook.mean_tokens, cap)))
+
     @classmethod
     def of(cls, query: Query) -> Call:
         """The client's own request; where it names a format, answers must keep to it."""

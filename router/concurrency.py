@@ -1,9 +1,13 @@
 """How many calls of one expert may be under way, found by the delay of their first tokens. Pure.
 
-A gradient as in Netflix's concurrency-limits (`Gradient2Limit`): limit · min(1, tolerance · undisturbed / recent
-delay), and sqrt(limit) more, so that a limit that is too low is found out. Three things differ:
+A gradient on the delay, as in Netflix's concurrency-limits (`Gradient2Limit`): undisturbed and recent delay, tolerance,
+sqrt(limit) more for as long as nothing waits, smoothing; and a limit that is not reached does not grow. Where it
+differs:
 
-* Delays are medians of windows: single ones are heavy-tailed, by their prompts alone.
+* What waits inside the expert is counted, by Little's law: limit · (recent - tolerance · undisturbed delay) / duration.
+  So many calls fewer, and nothing waits there. Where a call is over with its first token that is Netflix's gradient;
+  where answers take far longer than first tokens, that would swing between far too many and far too few.
+* Delays are means of windows: single ones are heavy-tailed, by their prompts alone.
 * Undisturbed is what calls took that were sent while few were under way. A long average would learn from the very queue
   inside the expert that the limit is there to prevent, and the limit would creep up for as long as an overload lasts.
   Where no such call has been seen for long, few are sent on purpose for a moment: a probe.
@@ -14,36 +18,41 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median_low
 
 from router.config_budgets import Concurrency
 
-WINDOW_CALLS = 16
-PROBE_AFTER_WINDOWS = 50  # a probe costs about half of what the expert does while one answer is given
-MOST_SHRUNK = 0.5  # by one window, before smoothing
-SMOOTHING = 0.5  # of a step that is taken: windows are noisy
+CALM_CALLS = 8  # of a window; the first to be heard of are those that waited least
+LEAST_CALLS, MOST_CALLS = 8, 32  # of a window under pressure, and else half the limit
+PROBE_ROUNDS = 1024  # times the limit, in calls: a probe delays about two rounds
+DOUBTED_WINDOWS = 6  # in a row in which a lower limit did not help: the delay may have become another one
+SMOOTHING = 0.2  # of the headroom; what waits is taken back at once
 LEARNING = 0.25  # weight of one window in the undisturbed delay
-IN_USE = 0.5  # of the limit, under way: where fewer are, nothing says that more would be well
+OURS_S = 0.01  # of a delay, may be this process being busy
+IN_USE = 0.75  # of the limit, under way: where fewer are, nothing says that more would be well
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that came to its end. `load`: how many were under way when it was sent, itself included.
+    """One call whose first token came, or will not. `load`: how many were under way when it was sent, with it.
 
     `first_token_s`: infinite where the expert failed or was too slow. Clients that leave tell nothing of the expert.
+    `duration_s`: that calls take in all on the mean; None: not known yet.
     """
 
     sent_at: float
     load: int
     first_token_s: float
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What is known of one expert. `calls`: the limit, but for probes. `undisturbed_s`: None until it was seen.
+    """What is known of one expert. `calls`: the limit. `undisturbed_s`: None until it was seen.
 
     `calm` and `pressed`: delays of the windows that are being filled, sent while few or many were under way; `peak` is
-    the highest load of the latter. `unprobed`: windows at the limit since the undisturbed delay was last seen.
+    the highest load of the latter. `unprobed`: calls at the limit since the undisturbed delay was last seen; `shrunk`:
+    windows in a row that lowered the limit.
     """
 
     calls: float
@@ -52,11 +61,17 @@ class Limit:
     pressed: tuple[float, ...] = ()
     peak: int = 0
     changed_at: float = -math.inf
-    unprobed: int = 0
+    unprobed: float = 0
+    shrunk: int = 0
 
     def within(self, settings: Concurrency) -> Limit:
         """The limit under these settings, which may be others than it was found under."""
         return replace(self, calls=min(max(self.calls, settings.least), settings.most))
+
+    @property
+    def due(self) -> bool:
+        """Whether the undisturbed delay has to be seen again."""
+        return self.unprobed >= PROBE_ROUNDS * self.calls or self.shrunk >= DOUBTED_WINDOWS
 
 
 def begun(settings: Concurrency) -> Limit:
@@ -64,23 +79,7 @@ def begun(settings: Concurrency) -> Limit:
     return Limit(float(settings.first))
 
 
-def allowed(limit: Limit, settings: Concurrency) -> int:
-    """How many calls may be under way now. While it probes that may be fewer than `least`."""
-    return _few(limit, settings) if _probing(limit, settings) else int(limit.calls)
-
-
-def after(limit: Limit, call: Call, now: float, settings: Concurrency) -> Limit:
-    """The limit once a call has ended `now`."""
-    if call.sent_at < limit.changed_at:
-        return limit
-    if call.load <= _few(limit, settings):
-        calm = (*limit.calm, call.first_token_s)
-        return replace(limit, calm=calm) if len(calm) < WINDOW_CALLS else _learned(limit, calm, now)
-    limit = replace(limit, pressed=(*limit.pressed, call.first_token_s), peak=max(limit.peak, call.load))
-    return limit if len(limit.pressed) < WINDOW_CALLS else _moved(limit, now, settings)
-
-
-def _few(limit: Limit, settings: Concurrency) -> int:
+def few(limit: Limit, settings: Concurrency) -> int:
     """So many calls under way are few.
 
     Inside an expert that is full, the delay grows with the load; where the load is this much lower, it has to be lower
@@ -89,32 +88,44 @@ def _few(limit: Limit, settings: Concurrency) -> int:
     return max(1, int(limit.calls / (2 * settings.tolerance)))
 
 
-def _probing(limit: Limit, settings: Concurrency) -> bool:
-    return limit.unprobed >= PROBE_AFTER_WINDOWS and settings.least < settings.most
+def probing(limit: Limit, settings: Concurrency) -> bool:
+    """Whether only `few` calls should be under way now; never where the limit is fixed."""
+    return limit.due and settings.least < settings.most
+
+
+def after(limit: Limit, call: Call, now: float, settings: Concurrency) -> Limit:
+    """The limit once more is known of a call."""
+    if call.sent_at < limit.changed_at:
+        return limit
+    if call.load <= few(limit, settings):
+        calm = (*limit.calm, call.first_token_s)
+        return replace(limit, calm=calm) if len(calm) < CALM_CALLS else _learned(limit, calm, now)
+    limit = replace(limit, pressed=(*limit.pressed, call.first_token_s), peak=max(limit.peak, call.load))
+    full = len(limit.pressed) >= min(max(limit.calls / 2, LEAST_CALLS), MOST_CALLS)
+    return _moved(limit, call.duration_s, now, settings) if full else limit
 
 
 def _learned(limit: Limit, calm: tuple[float, ...], now: float) -> Limit:
-    seen_s, known_s = median(calm), limit.undisturbed_s
+    known_s, seen_s = limit.undisturbed_s, fmean(calm)
     if seen_s == math.inf:  # it fails even so
         return replace(limit, calm=())
-    learned_s = seen_s if known_s is None else known_s + LEARNING * (seen_s - known_s)
+    learned_s = median_low(calm) if known_s is None else known_s + LEARNING * (seen_s - known_s)
     # What was sent before a probe's end was sent in its shadow, and tells nothing of the limit.
-    changed_at = now if limit.unprobed >= PROBE_AFTER_WINDOWS else limit.changed_at
-    return replace(limit, undisturbed_s=learned_s, calm=(), changed_at=changed_at, unprobed=0)
+    changed_at = now if limit.due else limit.changed_at
+    return replace(limit, undisturbed_s=learned_s, calm=(), changed_at=changed_at, unprobed=0, shrunk=0)
 
 
-def _moved(limit: Limit, now: float, settings: Concurrency) -> Limit:
-    emptied = replace(limit, pressed=(), peak=0)
-    if _probing(limit, settings):
-        return emptied
-    used = limit.peak >= IN_USE * limit.calls
+def _moved(limit: Limit, duration_s: float | None, now: float, settings: Concurrency) -> Limit:
+    used, calls = limit.peak >= IN_USE * limit.calls, len(limit.pressed)
+    emptied = replace(limit, pressed=(), peak=0, unprobed=limit.unprobed + calls * used)
     if limit.undisturbed_s is None:
-        return replace(emptied, unprobed=PROBE_AFTER_WINDOWS if used else limit.unprobed)
-    failed = sum(map(math.isinf, limit.pressed)) / len(limit.pressed)
-    gradient = min(1.0, settings.tolerance * limit.undisturbed_s / max(median(limit.pressed), 1e-9))
-    gradient = max(gradient * (1 - failed), MOST_SHRUNK)
-    wanted = limit.calls * gradient + math.sqrt(limit.calls)
-    if wanted > limit.calls and not used:
-        return emptied
-    calls = limit.calls + SMOOTHING * (wanted - limit.calls)
-    return replace(emptied, calls=calls, changed_at=now, unprobed=limit.unprobed + used).within(settings)
+        return replace(emptied, unprobed=math.inf if used else 0)
+    came = [seconds for seconds in limit.pressed if seconds < math.inf]
+    failed, recent_s = 1 - len(came) / calls, fmean(came) if came else math.inf
+    excess_s = recent_s - max(settings.tolerance * limit.undisturbed_s, limit.undisturbed_s + OURS_S)
+    if excess_s <= 0 and failed == 0:
+        more = SMOOTHING * math.sqrt(limit.calls) if used else 0.0
+        return replace(emptied, calls=limit.calls + more, changed_at=now, shrunk=0).within(settings)
+    waits = 1.0 if recent_s == math.inf else max(excess_s, 0.0) / max(duration_s or 0.0, recent_s)
+    left = max(1 - waits, 0.5) * (1 - failed / 2)
+    return replace(emptied, calls=limit.calls * left, changed_at=now, shrunk=limit.shrunk + 1).within(settings)

@@ -78,8 +78,15 @@ class FairQueue:
         self._add(entry)
         return entry, tuple(pushed)
 
+    def opens(self, tenant: str, weight: float, allowed: int, shared: int) -> bool:
+        """Whether its next call need not wait. `allowed` and `shared`: as for `next`."""
+        flow = self._flows.get(tenant) or _Flow(weight)
+        if flow.entries or self.under_way >= allowed:
+            return False
+        return not self.queued if self.under_way < shared else self._within(flow, allowed)
+
     def begin(self, tenant: str, weight: float, tokens: int) -> None:
-        """A call that need not wait: nobody does, and the expert takes one more."""
+        """Its call is under way, without having waited."""
         flow = self._flow(tenant, weight)
         flow.tag = max(flow.tag, self._tag)
         self._begun(flow, tokens)
@@ -101,13 +108,13 @@ class FairQueue:
             del flow.entries[at]
             self._waits_no_more(flow, entry)
 
-    def next(self, now: float, free: int = 1) -> tuple[Entry | None, tuple[Entry, ...]]:
+    def next(self, now: float, allowed: int, shared: int) -> tuple[Entry | None, tuple[Entry, ...]]:
         """Who is served now, if anybody, and those before it that could not be through by their deadlines any more.
 
-        `free`: how many calls more may be under way.
+        `allowed`: calls that may be under way; those beyond `shared` only of tenants that have less than their part.
         """
         hopeless: list[Entry] = []
-        while free > 0 and (flow := self._first(free)) is not None:
+        while (flow := self._first(allowed, shared)) is not None:
             entry = flow.entries.pop(0)
             self._waits_no_more(flow, entry)
             if now > entry.begins_by:
@@ -160,10 +167,18 @@ class FairQueue:
         self.queued -= 1
         self.queued_tokens -= entry.tokens
 
-    def _first(self, free: int) -> _Flow | None:
+    def _first(self, allowed: int, shared: int) -> _Flow | None:
         """Who is served next."""
-        waiting = [flow for flow in self._flows.values() if flow.entries]
-        return min(waiting, key=lambda flow: flow.tag, default=None)
+        if self.under_way >= allowed:
+            return None
+        free = self.under_way < shared
+        waiting = (flow for flow in self._flows.values() if flow.entries)
+        return min((f for f in waiting if free or self._within(f, allowed)), key=lambda flow: flow.tag, default=None)
+
+    def _within(self, flow: _Flow, allowed: int) -> bool:
+        """Whether one call more is within its part of those allowed; somebody who is alone has no part."""
+        others = sum(other.weight for other in self._flows.values() if not other.idle and other is not flow)
+        return others > 0 and flow.under_way + 1 <= allowed * flow.weight / (flow.weight + others)
 
     def _full(self, tokens: int) -> bool:
         return self.queued >= self.requests or self.queued_tokens + tokens > self.tokens

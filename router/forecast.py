@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from router.outlook import EARLY, LATE, USUAL, Outlook, Pace
+from router.outlook import EARLY, LATE, USUAL, Outlook, Pace, mostly_s
 
 LAST_CALLS = 512  # of each expert
 LAST_ANSWERS = 256  # of each expert and category
@@ -98,7 +98,7 @@ class Forecast:
             ttft_s: from when it was sent; None where no token came.
             seconds: until its end.
             output_tokens: of one sample, as far as it came; None: not known.
-            category: "" where nobody classified.
+            category: "" where nobody classified; all answers together are known by that name, too.
             outcome: as in `LegEnded`. Of calls that failed otherwise than by time nothing is learned.
             max_tokens: that its answer was bounded by: one that reached it might have been longer.
         """
@@ -108,7 +108,8 @@ class Forecast:
         self._timed(expert, load, ttft_s, seconds, output_tokens or 0, answered)
         if output_tokens:
             whole = answered and (max_tokens is None or output_tokens < max_tokens)
-            self._measured(expert, category, output_tokens, whole)
+            for name in {category, ""}:  # "": of all
+                self._measured(expert, name, output_tokens, whole)
 
     def outlook(  # noqa: PLR0913  # all that an outlook is made of
         self,
@@ -146,6 +147,14 @@ class Forecast:
             late=late,
             known=paces is not None,
         )
+
+    def mostly_s(self, expert: str, load: int, mean_tokens_prior: float, max_tokens: int | None) -> float:
+        """What an answer of no known category does not exceed in most cases, once it is sent; 0 where nobody knows."""
+        paces = self.paces(expert, load)
+        if paces is None:
+            return 0.0
+        mean, _ = self.tokens(expert, "", mean_tokens_prior)
+        return mostly_s(*paces[1:], round(mean if max_tokens is None else min(mean, max_tokens)))
 
     def paces(self, expert: str, load: int) -> Paces | None:
         """At the quantiles EARLY, USUAL and LATE; None: not known."""

@@ -112,7 +112,7 @@ class Funding:
             meter, room = left
             short = Short(meter, (meter.limit or 0) - room, 0, least)
             raise self._spent(short, query.model, ticket, {"cheapest": {"cost_usd": usd(least)}})
-        if self._outlooks.hopeless(experts, ticket.caller, ends_at, now):
+        if self._outlooks.hopeless(experts, ticket.caller, ends_at, now, query.max_tokens):
             raise self._turned(overloaded(ends_at, now), query.model, ticket, "overload")
 
     @asynccontextmanager

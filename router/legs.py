@@ -125,7 +125,7 @@ class Legs:
                 async with aclosing(self._client.stream(leg.endpoint, body, leg.leg_id, PATHS[call.kind])) as chunks:
                     async for chunk in chunks:
                         if leg.first_token_s is None:
-                            leg.first_token_s = leg.seconds
+                            self._spoke(leg)
                         leg.extra |= {key: chunk[key] for key in EXTRA if chunk.get(key)}
                         leg.usage = _usage(chunk.pop("usage", None), exact=False) or leg.usage
                         if not chunk.get("choices"):
@@ -149,6 +149,12 @@ class Legs:
                 yield end
             self._check(leg)
 
+    def _spoke(self, leg: Leg) -> None:
+        """Its first chunk has come."""
+        assert leg.turn is not None, "sent"
+        leg.first_token_s = leg.seconds
+        self._lanes.spoke(leg.turn, leg.first_token_s - leg.turn.waited_s)
+
     def _check(self, leg: Leg) -> None:
         """What has come is an answer, as far as it goes. Raises ExpertBroken."""
         call, assembly = leg.call, leg.assembly
@@ -168,7 +174,8 @@ class Legs:
         call, expert = leg.call, leg.expert
         cap = leg.cap = await call.funds.open(leg.leg_id, expert)
         tokens = call.tokens(expert, cap)
-        leg.turn = await self._lanes.enter(expert, call.caller, tokens, call.ends_at, call.least_s(expert))
+        needs_s = call.mostly_s(expert, cap)
+        leg.turn = await self._lanes.enter(expert, call.caller, tokens, call.ends_at, needs_s)
         if (left_s := call.left_s(leg.now())) <= 0:
             raise ExpertOutOfTime(expert, "its turn came after the deadline")
         if left_s < math.inf:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 EARLY, USUAL, LATE = 0.1, 0.5, 0.95  # quantiles: below the first nothing is hoped for, plans go by the last
@@ -16,6 +17,11 @@ class Pace:
 
     def seconds(self, tokens: int) -> float:
         return self.ttft_s + self.tpot_s * max(tokens - 1, 0)
+
+
+def mostly_s(usual: Pace, late: Pace, tokens: int) -> float:
+    """What about 4 of 5 answers do not exceed: the geometric mean of 0.5 and 0.95 quantile is a lognormal's 0.8."""
+    return math.sqrt(usual.seconds(tokens) * late.seconds(tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,10 @@ class Outlook:
 
     def late_s(self, tokens: int) -> float:
         return self.wait_s + self.late.seconds(tokens)
+
+    def mostly_s(self, tokens: int) -> float:
+        """What it will not exceed in most cases, once its turn has come."""
+        return mostly_s(self.usual, self.late, tokens)
 
     def usual_s(self, tokens: int) -> float:
         return self.wait_s + self.usual.seconds(tokens)

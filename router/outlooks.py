@@ -51,10 +51,17 @@ class Outlooks:
         """Whether it is up, and not left out."""
         return self._watch.up.get(expert, False) and self._health.state(expert) != "open"
 
-    def hopeless(self, experts: Iterable[str], caller: Caller, ends_at: float | None, now: float) -> bool:
+    def hopeless(
+        self, experts: Iterable[str], caller: Caller, ends_at: float | None, now: float, max_tokens: int | None
+    ) -> bool:
         """Whether none of those that are up would take a call now, or be in time with it. Cheap."""
         able = [name for name in experts if self.may_ask(name)]
-        return self._lanes.hopeless(able, caller, ends_at, now)
+
+        def needs_s(name: str) -> float:
+            prior = self._knowledge.profiles.output_tokens(name)
+            return self._forecast.mostly_s(name, self._lanes.load(name), prior, max_tokens)
+
+        return self._lanes.hopeless(able, caller, ends_at, now, needs_s)
 
     def cheapest_nanos(self, query: Query, experts: Iterable[str]) -> int:
         """Less than any call for this query can cost, whatever its tokens are: for refusing early."""
