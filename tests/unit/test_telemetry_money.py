@@ -144,8 +144,10 @@ def test_a_request_counts_by_how_it_kept_to_its_deadline(
 ) -> None:
     """Of 8 s, with 50 ms for the network; only where there was one, and the client stayed for it."""
     made = decision(budget=Budget(deadline_s=8.0))
-    ended: list[Any] = [("answer", reply("ada", "?")), *([("answer", out_of_time())] if fields.pop("cut", 0) else [])]
-    response = Response(made, unheard, ended=ended)
+    cut = ["bob"] if "cut" in fields else []
+    ended: list[Any] = [("answer", reply("ada", "?")), *(("answer", out_of_time()) for _ in cut)]
+    response = Response(made, unheard, ended=ended, missing=tuple(cut))
+    fields = {name: value for name, value in fields.items() if name != "cut"}
     event = replace(finished(response=response, decision=made), seconds=seconds, **fields)
     found = {name: n for name, n in changed(event).items() if "deadlines" in name}
     assert found == ({f"symposium_deadlines_total outcome={how} policy=auto": 1} if how else {})
