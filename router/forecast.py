@@ -6,13 +6,15 @@ under way when each was sent; output tokens by category. A call that was cut, or
 nothing.
 
 Plans go by quantiles of whole answers, and quantiles do not add: where TTFT and TPOT do not move together, the sum of
-both 0.95 quantiles is exceeded far more seldom than by 5 of 100. So the TPOT of a quantile q is what makes the sum
+both 0.95 quantiles is exceeded by 4 of 100 where it should be by 5. So the TPOT of a quantile q is what makes the sum
 hold: the q quantile of (duration - q quantile of TTFT) / (tokens - 1).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from router.outlook import EARLY, LATE, USUAL, Outlook, Pace, mostly_s
 LAST_CALLS = 512  # of each expert
 LAST_ANSWERS = 256  # of each expert and category
 MIN_CALLS = 20  # a quantile of fewer would be a guess
-LEVEL_CALLS = 60  # that a level of load of its own is seen by: three of them lie beyond the last quantile
+LEVEL_CALLS = 40  # that a level of load is seen by on its own: two of them lie beyond the last quantile
 LEVELS = 12  # of load: 1, 2 - 3, 4 - 7, and so on
 REFIT_SHARE = 1 / 32  # of the calls known are new: the table is made again
 P95_OF_MEAN = 3.0  # before lengths are known: of an exponential distribution
@@ -56,9 +58,7 @@ class _Ring:
 
 @dataclass(slots=True)
 class _Expert:
-    """`calls`: level of load, seconds to the first token, whether it came, seconds per token as if the first had come
-    at once … `paces`: by level; empty: not known.
-    """
+    """`calls`: level of load, TTFT, duration, tokens that came. `paces`: by level; empty: not known."""
 
     calls: _Ring = field(default_factory=lambda: _Ring(np.zeros((LAST_CALLS, 4))))
     paces: tuple[Paces, ...] = ()
@@ -66,7 +66,7 @@ class _Expert:
 
 @dataclass(slots=True)
 class _Lengths:
-    """`answers`: output tokens, whether it ended there by itself. `p95` and `total`: None, until enough are known."""
+    """`answers`: output tokens, and whether the answer ended there by itself. `p95`: None until enough are known."""
 
     answers: _Ring = field(default_factory=lambda: _Ring(np.zeros((LAST_ANSWERS, 2))))
     mean: float = 0.0
@@ -188,7 +188,7 @@ class Forecast:
             lengths, ends = known.answers.columns()
             steps, alive = survival(lengths, ends > 0)
             known.mean = float(np.sum(np.diff(steps, prepend=0.0) * np.concatenate(([1.0], alive[:-1]))))
-            known.p95 = quantile(steps, alive, LATE) if len(lengths) >= MIN_CALLS else None
+            known.p95 = quantiles(lengths, ends > 0, (LATE,))[0] if len(lengths) >= MIN_CALLS else None
 
 
 def survival(values: Array, seen: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -200,9 +200,15 @@ def survival(values: Array, seen: NDArray[np.bool_]) -> tuple[Array, Array]:
     return values[order], np.cumprod(1 - seen[order] / at_risk)
 
 
-def quantile(steps: Array, alive: Array, q: float) -> float:
-    """The smallest value that a share q does not exceed; where that lies beyond all that is known, the largest."""
-    return float(steps[min(int(np.searchsorted(-alive, q - 1 - 1e-12)), len(steps) - 1)])
+def quantiles(values: Array, seen: NDArray[np.bool_], qs: Sequence[float]) -> list[float]:
+    """Of each q the smallest value that a share q does not exceed; beyond all that is known, the largest."""
+    if seen.all():
+        steps, shares = np.sort(values), np.arange(1, len(values) + 1) / len(values)
+    else:
+        steps, alive = survival(values, seen)
+        shares = 1 - alive
+    found = np.searchsorted(shares, np.array(qs) - 1e-12)
+    return [float(value) for value in steps[np.minimum(found, len(steps) - 1)]]
 
 
 def _level(load: int) -> int:
@@ -216,12 +222,12 @@ def _table(calls: Array) -> tuple[Paces, ...]:
     """
     of_level = calls[0].astype(int)
     groups = _groups(np.bincount(of_level, minlength=LEVELS))
-    found = [_figures(calls[:, (of_level >= low) & (of_level <= high)]) for low, high in groups]
-    weights = [float(((of_level >= low) & (of_level <= high)).sum()) for low, high in groups]
-    rising = np.array([_rising([row[k] for row in found], weights) for k in range(2 * len(QUANTILES))])
+    members = [calls[1:, (of_level >= low) & (of_level <= high)] for low, high in groups]
+    weights = [float(group.shape[1]) for group in members]
+    rising = [_rising(values, weights) for values in zip(*map(_figures, members), strict=True)]
     table: list[Paces] = []
-    for (low, high), row in zip(groups, rising.T, strict=True):
-        early, usual, late = (Pace(float(row[k]), float(row[len(QUANTILES) + k])) for k in range(len(QUANTILES)))
+    for (low, high), row in zip(groups, zip(*rising, strict=True), strict=True):
+        early, usual, late = map(Pace, row[: len(QUANTILES)], row[len(QUANTILES) :])
         table += [(early, usual, late)] * (high - low + 1)
     return tuple(table)
 
@@ -241,23 +247,20 @@ def _groups(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 def _figures(calls: Array) -> tuple[float, ...]:
     """TTFT at each of the quantiles, then what makes the durations hold: TPOT."""
-    _, first_s, seconds, tokens = calls
+    first_s, seconds, tokens = calls
     came, several = tokens > 0, tokens > 1
-    firsts = survival(first_s, came)
-    ttft = [quantile(*firsts, q) for q in QUANTILES]
+    ttft = quantiles(first_s, came, QUANTILES)
     if not several.any():
         return (*ttft, *(0.0 for _ in QUANTILES))
     # One that was cut before its first token would have been as long as is usual.
     further = np.where(several, tokens - 1, np.median(tokens[several]) - 1)
     timed = several | ~came
-    tpot = []
-    for q, first in zip(QUANTILES, ttft, strict=True):
-        per_token = np.maximum((seconds - first) / np.maximum(further, 1), 0)[timed]
-        tpot.append(quantile(*survival(per_token, several[timed]), q))
-    return (*np.maximum.accumulate(ttft), *np.maximum.accumulate(tpot))
+    further, seconds, known = further[timed], seconds[timed], several[timed]
+    tpot = [quantiles((seconds - ttft[k]) / further, known, (q,))[0] for k, q in enumerate(QUANTILES)]
+    return (*ttft, *accumulate((max(value, 0.0) for value in tpot), max))
 
 
-def _rising(values: list[float], weights: list[float]) -> list[float]:
+def _rising(values: Sequence[float], weights: list[float]) -> list[float]:
     """The closest values that do not fall (pool adjacent violators)."""
     pools: list[tuple[float, float, int]] = []  # value, weight, how many
     for value, weight in zip(values, weights, strict=True):
