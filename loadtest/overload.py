@@ -2,7 +2,7 @@
 
     python -m loadtest.overload [--seconds 20] [--json OUT.json]
 
-Open-loop Poisson arrivals through `symposium serve` at one recorded expert of eight slots, 0.2 s an answer; a request is
+Open-loop Poisson arrivals through `symposium serve` at one recorded expert of eight slots, 0.2 s each; a request is
 good if it is answered whole within a second (goodput). Up to its capacity for the peak, then 2 and 10 times as many,
 then half of it again: how soon all are served. Beside it the same router without bounds, and clients that wait for
 whatever comes: an unbounded FIFO. Memory and CPU of the router's process meanwhile; what a refusal costs; and one

@@ -89,13 +89,15 @@ class Outlooks:
         return {name: self._outlook(name, prompts[name], query, caller, category, ends_at) for name in names}
 
     def writing(self, query: Query, writers: Sequence[str], readings: int, caller: Caller) -> dict[str, Outlook]:
-        """The same of those who may write one answer of so many replies, by the longest prompt there can be."""
-        max_chars = self._knowledge.config.convening.max_chars
-        experts = self._knowledge.config.experts
+        """The same of those who may write one answer of so many replies, by the longest prompt there can be in the
+        question's own script: characters are told by bytes, and tokens by bytes again.
+        """
+        experts, max_chars = self._knowledge.config.experts, self._knowledge.config.convening.max_chars
+        per_char = query.prompt_bytes / max(1, sum(map(len, query.texts)))
         found = {}
         for name in writers:
-            told = -int(-(readings + 1) * max_chars // experts[name].bytes_per_token)
-            prompt = told + query.prompt_bytes // BYTES_PER_TOKEN + 1
+            size = (readings + 1) * max_chars * per_char + query.prompt_bytes
+            prompt = -int(-size // experts[name].bytes_per_token)
             found[name] = self._outlook(name, prompt, query, caller, None, None)
         return found
 
