@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from random import Random
 
 from experts.client import LegTokens
 from router.config import LedgerSettings
@@ -254,9 +254,9 @@ class Bank:
         return self._steady_since is not None and self.clock() - self._steady_since >= self.settings.lease_s / 2
 
     async def _reaping(self) -> None:
-        pruned_at = self.clock()
+        pruned_at, own = self.clock(), Random()
         while True:
-            await asyncio.sleep(REAP_S * random.uniform(0.8, 1.0))  # so that replicas take turns
+            await asyncio.sleep(REAP_S * own.uniform(0.8, 1.0))  # so that replicas take turns
             try:
                 await self._reap()
                 if self.clock() - pruned_at > PRUNE_S:

@@ -6,10 +6,10 @@ seconds of one replica = a x tokens of prompts + b x tokens of answers. Must not
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from random import Random
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def loads(context_tokens: int, most_output_tokens: int) -> tuple[Load, ...]:
 
 def prompt(counter: TokenCounter, tokens: int, seed: int) -> str:
     """A text of at most so many tokens that begins like no other seed's: no engine finds it in its prefix cache."""
-    source = random.Random(seed)
+    source = Random(seed)
     words = ["".join(source.choices(LETTERS, k=5)) for _ in range(tokens)]  # a word is a token, or more
     while len(words) > 1 and (over := counter.count([" ".join(words)]) / tokens) > 1:
         words = words[: max(1, min(len(words) - 1, int(len(words) / over)))]

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from itertools import islice
+from random import Random
 
 from router.edition import Edition
 from router.events import Emit, Event, Finished, LedgerLost
@@ -77,8 +77,9 @@ class Keeper:
                 self._written.set()
 
     async def _prune(self) -> None:
+        own = Random()
         while True:
-            await asyncio.sleep(PRUNE_S * random.uniform(0.5, 1.5))  # replicas at different times
+            await asyncio.sleep(PRUNE_S * own.uniform(0.5, 1.5))  # replicas at different times
             now = self._now()
             await self._done("prune", self._registry.prune(claims=now, asked=now - FEEDBACK_S, keys=now - ENDED_S))
 

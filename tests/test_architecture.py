@@ -255,6 +255,19 @@ def test_every_test_states_the_rule_it_holds() -> None:
     assert [line for path in files for line in silent_functions(path)] == []
 
 
+def test_nobody_draws_from_the_random_numbers_that_all_share() -> None:
+    """No ambient state: who draws has a `Random` of its own. Otherwise a router beside a property test changes what
+    that one draws.
+    """
+    drawn = {
+        m.name: found
+        for m in MODULES.values()
+        if within(m.name, "router") and (found := {i for i in m.imports if within(i, "random")} - {"random.Random"})
+        if found != {"random"} or "random.Random" not in m.imports
+    }
+    assert drawn == {}
+
+
 def test_the_tables_speak_of_modules_that_are_there() -> None:
     """A room that was renamed must not leave its rule behind."""
     rooms = {r for rooms in FORBIDDEN for r in rooms} | {r for rooms in RESERVED.values() for r in rooms}

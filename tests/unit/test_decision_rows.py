@@ -63,6 +63,7 @@ def test_a_budget_and_what_came_of_it_are_told() -> None:
     about = decision(budget=BUDGET, plan=Plan((("ada",),), "single", (), "convened", fit=fit))
     made = response(about, "ada")
     made.hear("answer")(Failure("bob", "req_1-1", ExpertOutOfTime("bob", "nothing had come"), Usage()))
+    made.missing = ("bob",)
     row = decision_row(finished(decision=about, response=made), NOON, TERMS, words())
     assert (row.tenant, row.deadline_s, row.max_cost_usd) == ("acme", 2.0, 0.5)
     assert (row.degraded, row.quality, row.ended_early, row.refused_for) == ("one_expert", 0.75, "deadline", None)
