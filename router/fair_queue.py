@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -46,7 +45,7 @@ class _Flow:
 
 
 class FairQueue:
-    """Of one expert. What is under way is told to it, too: `taken` by `next`, given back by `ended`."""
+    """Of one expert. It knows what is under way, too: what `begin` or `next` took, until `ended` gives it back."""
 
     def __init__(self, requests: int, tokens: int) -> None:
         """`requests`, `tokens`: as many may wait at most. Zero requests: nobody waits."""
@@ -92,7 +91,7 @@ class FairQueue:
         self._begun(flow, tokens)
 
     def admits(self, tenant: str, weight: float, tokens: int) -> bool:
-        """Whether `push` would take it; changes nothing."""
+        """Whether `push` takes it, unless it takes the places of several; changes nothing."""
         if not self._full(tokens):
             return True
         flow = self._flows.get(tenant) or _Flow(weight)
@@ -203,8 +202,3 @@ class FairQueue:
         """Bounds what is remembered: a tenant with nothing here whose tag was passed would begin at the same tag."""
         if len(self._flows) > KEPT_TENANTS:
             self._flows = {n: flow for n, flow in self._flows.items() if not flow.idle or flow.tag > self._tag}
-
-    def waiting(self) -> Iterator[Entry]:
-        """All that wait, tenant by tenant."""
-        for flow in self._flows.values():
-            yield from flow.entries
