@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from experts.errors import ExpertBusy, ExpertError, ExpertOutOfTime, ExpertRefused, ExpertUnfunded
+from router.budget import PARAM
 from router.caller import Caller
 from router.config import Budgets, Config, Policy
 from router.errors import (
@@ -37,15 +39,18 @@ def levels(config: Config, policy: Policy | None, caller: Caller) -> Mapping[str
             "server": config.server.budget}  # fmt: skip
 
 
-def overloaded(ends_at: float | None, now: float) -> SymposiumError:
-    """No expert would take a call now, or not in time."""
+def overloaded(ends_at: float | None, now: float, fastest: Mapping[str, Any]) -> SymposiumError:
+    """No expert would take a call now, or not in time. `fastest`: who would be through first, as far as known; JSON."""
+    details = {"fastest": fastest}
     if ends_at is None:
-        return Overloaded("The experts are overloaded; try again shortly.", code="overloaded")
+        return Overloaded("The experts are overloaded; try again shortly.", code="overloaded", details=details)
     return DeadlineUnreachable(
         f"No expert could begin to answer within the {max(0.0, ends_at - now):.3g} s that are left: too many wait.",
         code="deadline_unreachable",
         retryable=True,
         retry_after_s=1,
+        param=PARAM["deadline_ms"],
+        details=details,
     )
 
 

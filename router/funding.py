@@ -112,8 +112,11 @@ class Funding:
             meter, room = left
             short = Short(meter, (meter.limit or 0) - room, 0, least)
             raise self._spent(short, query.model, ticket, {"cheapest": {"cost_usd": usd(least)}})
-        if self._outlooks.hopeless(experts, ticket.caller, ends_at, now, query.max_tokens):
-            raise self._turned(overloaded(ends_at, now), query.model, ticket, "overload")
+        first = self._outlooks.hopeless(experts, ticket.caller, ends_at, now, query.max_tokens)
+        if first is not None:
+            expert, through_s = first
+            fastest = {"experts": [expert], "seconds": round(now - ticket.arrived_at + through_s, 3)}
+            raise self._turned(overloaded(ends_at, now, fastest), query.model, ticket, "overload")
 
     @asynccontextmanager
     async def in_time(self, ticket: Ticket, budget: Budget) -> AsyncIterator[None]:

@@ -53,15 +53,20 @@ class Outlooks:
 
     def hopeless(
         self, experts: Iterable[str], caller: Caller, ends_at: float | None, now: float, max_tokens: int | None
-    ) -> bool:
-        """Whether none of those that are up would take a call now, or be in time with it. Cheap."""
+    ) -> tuple[str, float] | None:
+        """Where none of those that are up would take a call now, or be in time with it: the one that would be through
+        first, and in how many seconds. Cheap.
+        """
         able = [name for name in experts if self.may_ask(name)]
 
         def needs_s(name: str) -> float:
             prior = self._knowledge.profiles.output_tokens(name)
             return self._forecast.mostly_s(name, self._lanes.load(name), prior, max_tokens)
 
-        return self._lanes.hopeless(able, caller, ends_at, now, needs_s)
+        if not self._lanes.hopeless(able, caller, ends_at, now, needs_s):
+            return None
+        through_s = {name: self._lanes.wait_s(name, caller, ends_at) + needs_s(name) for name in able}
+        return min(through_s.items(), key=lambda item: item[1])
 
     def cheapest_nanos(self, query: Query, experts: Iterable[str]) -> int:
         """Less than any call for this query can cost, whatever its tokens are: for refusing early."""

@@ -94,7 +94,7 @@ class Pipeline:
         policy = config.policies.get(query.model)
         budget = self._funding.budget(query, ticket, policy)
         allowed = (query.model,) if policy is None else policy.experts or config.answering
-        self._funding.check_door(query, ticket, allowed, budget)
+        self._funding.check_door(query, ticket, usable_experts(caller, allowed), budget)
         async with self._funding.in_time(ticket, budget):
             if policy is None:
                 decision = await self._named(query, ticket, budget)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.world import SONG, SUM, World, ask
-from tests.support import eventually_equal, openai_client
+from tests.api.world import PATIENT, SONG, SUM, World, ask, routing
+from tests.support import CHAT, Recorded, eventually_equal, openai_client
 
 pytestmark = pytest.mark.usefixtures("world")
 LATE_S = 0.05  # behind a deadline, an answer is late
@@ -117,3 +118,26 @@ def test_what_only_a_model_elsewhere_could_do_in_time_is_refused_before_anything
     streamed = world.post(ask("steady", SUM, stream=True), **{"x-llm-d-slo-ttft-ms": "5"})
     assert (streamed.status_code, streamed.json()["error"]["param"]) == (504, "x-llm-d-slo-ttft-ms")
     assert world.legs("started", "steady") == before
+
+
+def test_who_would_have_to_wait_too_long_is_told_by_whom_it_would_be_served_first(
+    experts: Recorded, tmp_path: Path
+) -> None:
+    """And may try again: 429 without a deadline, 504 with one. Nothing is asked."""
+    one = {"least": 1, "first": 1, "most": 1, "queued_requests": 0}
+    with routing(tmp_path, experts, convening=PATIENT | {"concurrency": one}) as small:
+        with small.http.stream("POST", CHAT, json=ask("slow1", SUM, stream=True)) as busy:
+            words = busy.iter_raw()
+            next(words)
+            before = small.legs("started", "slow1")
+            for options, status, code in (
+                ({}, 429, "overloaded"),
+                (budget(deadline_ms=900), 504, "deadline_unreachable"),
+            ):
+                answer = small.post(ask("slow1", SUM, **options))
+                error = answer.json()["error"]
+                assert (answer.status_code, error["code"]) == (status, code)
+                assert error["fastest"]["experts"] == ["slow1"]
+                assert (answer.headers["x-should-retry"], answer.headers["retry-after"]) == ("true", "1")
+            assert small.legs("started", "slow1") == before
+        eventually_equal(lambda: small.legs("running"), 0)

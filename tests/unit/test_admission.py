@@ -50,8 +50,9 @@ def test_budgets_hold_from_the_nearest_level_on() -> None:
 def test_an_overload_may_be_tried_again() -> None:
     """Without a deadline later, with one too: the queue may be shorter then."""
     for ends_at, status in ((None, 429), (3.0, 504)):
-        error = overloaded(ends_at, now=2.5)
+        error = overloaded(ends_at, now=2.5, fastest={"experts": ["ada"], "seconds": 4.0})
         assert (error.status, error.headers()["x-should-retry"]) == (status, "true")
+        assert error.body()["error"]["fastest"]["experts"] == ["ada"]
 
 
 @pytest.mark.parametrize(
