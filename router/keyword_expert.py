@@ -33,8 +33,9 @@ class KeywordExpert:
         self._settings, self._dispatcher, self._embed, self._may_ask = settings, dispatcher, embed, may_ask
 
     async def ask(self, query: Query, ticket: Ticket, budget: Budget, paid: Paid) -> Reply | Failure | None:
-        """The expert's samples; None where it is not for whoever asks. Never raises ExpertError. `paid` gives a call its
-        money.
+        """The expert's samples; None where it is not for whoever asks. `paid` gives a call its money.
+
+        Never raises ExpertError.
         """
         request_id, question, trace = query.request_id, query.text, query.trace
         settings, leg_id = self._settings, f"{request_id}-k"
