@@ -29,9 +29,7 @@ from router.offers import LEAST_TOKENS, RUNGS, Menu, Offer
 from router.outlook import USUAL, Outlook
 from router.prospects import Limits, Prospect, begins_within_s, waves_s
 from router.records import Candidate, Plan, Query
-from router.unaffordable import Unaffordable, refusal, unaffordable
-
-__all__ = ["Unaffordable", "affordable", "refusal"]
+from router.unaffordable import Unaffordable, unaffordable
 
 
 def affordable(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from router.affordable import Unaffordable, affordable
+from router.affordable import affordable
 from router.aggregate import Aggregation, aggregation
 from router.budget import Budget
 from router.config import Convening, Policy
@@ -28,6 +28,7 @@ from router.plan import plan
 from router.prospects import Limits, in_time
 from router.quality import elected_right
 from router.records import Aggregator, Candidate, Needs, Plan, Query, Reply, Standing
+from router.unaffordable import Unaffordable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,13 +8,14 @@ from itertools import combinations
 
 import numpy as np
 
-from router.affordable import Unaffordable, affordable
+from router.affordable import affordable
 from router.budget import Budget, Rung
 from router.offers import RUNGS
 from router.outlook import USUAL, Outlook, Pace
 from router.prospects import Limits, Prospect, begins_within_s, in_time, prospect
 from router.quality import expected_right
 from router.records import Aggregator, Candidate, Plan, Query
+from router.unaffordable import Unaffordable
 from tests.unit.make import candidate, query
 
 K = 2.0
