@@ -61,12 +61,13 @@ class Call:
         outlook = self.outlooks.get(expert)
         return outlook.early.seconds(round(outlook.mean_tokens)) if outlook is not None and outlook.known else 0.0
 
-    def mostly_s(self, expert: str, cap: int | None) -> float:
-        """What its answer does not exceed in most cases; 0 where nobody knows."""
+    def needs_s(self, expert: str, cap: int | None, now: float) -> float:
+        """What has to be left once its turn has come; 0 where nobody knows."""
         outlook = self.outlooks.get(expert)
         if outlook is None or not outlook.known:
             return 0.0
-        return outlook.mostly_s(round(outlook.mean_tokens if cap is None else min(outlook.mean_tokens, cap)))
+        tokens = round(outlook.mean_tokens if cap is None else min(outlook.mean_tokens, cap))
+        return outlook.needs_s(tokens, self.left_s(now))
 
     @classmethod
     def of(cls, query: Query) -> Call:

@@ -26,7 +26,7 @@ CALM_CALLS = 8  # of a window; the first to be heard of are those that waited le
 LEAST_CALLS, MOST_CALLS = 8, 32  # of a window under pressure, and else half the limit
 PROBE_ROUNDS = 1024  # times the limit, in calls: a probe delays about two rounds
 DOUBTED_WINDOWS = 6  # in a row in which a lower limit did not help: the delay may have become another one
-SMOOTHING = 0.2  # of the headroom; what waits is taken back at once
+SMOOTHING = 0.2  # of the headroom, more with each window in a row; what waits is taken back at once
 LEARNING = 0.25  # weight of one window in the undisturbed delay
 OURS_S = 0.01  # of a delay, may be this process being busy
 IN_USE = 0.75  # of the limit, under way: where fewer are, nothing says that more would be well
@@ -51,8 +51,8 @@ class Limit:
     """What is known of one expert. `calls`: the limit. `undisturbed_s`: None until it was seen.
 
     `calm` and `pressed`: delays of the windows that are being filled, sent while few or many were under way; `peak` is
-    the highest load of the latter. `unprobed`: calls at the limit since the undisturbed delay was last seen; `shrunk`:
-    windows in a row that lowered the limit.
+    the highest load of the latter. `unprobed`: calls at the limit since the undisturbed delay was last seen. `grown`:
+    windows in a row that raised the limit; `shrunk`: that lowered it, without one between them in which nothing waited.
     """
 
     calls: float
@@ -62,6 +62,7 @@ class Limit:
     peak: int = 0
     changed_at: float = -math.inf
     unprobed: float = 0
+    grown: int = 0
     shrunk: int = 0
 
     def within(self, settings: Concurrency) -> Limit:
@@ -109,7 +110,8 @@ def _learned(limit: Limit, calm: tuple[float, ...], now: float) -> Limit:
     known_s, seen_s = limit.undisturbed_s, fmean(calm)
     if seen_s == math.inf:  # it fails even so
         return replace(limit, calm=())
-    learned_s = median_low(calm) if known_s is None else known_s + LEARNING * (seen_s - known_s)
+    # The first may have filled the expert at once, and half of them waited; or single ones take long by themselves.
+    learned_s = (median_low(calm) + seen_s) / 2 if known_s is None else known_s + LEARNING * (seen_s - known_s)
     # What was sent before a probe's end was sent in its shadow, and tells nothing of the limit.
     changed_at = now if limit.due else limit.changed_at
     return replace(limit, undisturbed_s=learned_s, calm=(), changed_at=changed_at, unprobed=0, shrunk=0)
@@ -122,10 +124,14 @@ def _moved(limit: Limit, duration_s: float | None, now: float, settings: Concurr
         return replace(emptied, unprobed=math.inf if used else 0)
     came = [seconds for seconds in limit.pressed if seconds < math.inf]
     failed, recent_s = 1 - len(came) / calls, fmean(came) if came else math.inf
-    excess_s = recent_s - max(settings.tolerance * limit.undisturbed_s, limit.undisturbed_s + OURS_S)
-    if excess_s <= 0 and failed == 0:
-        more = SMOOTHING * math.sqrt(limit.calls) if used else 0.0
-        return replace(emptied, calls=limit.calls + more, changed_at=now, shrunk=0).within(settings)
-    waits = 1.0 if recent_s == math.inf else max(excess_s, 0.0) / max(duration_s or 0.0, recent_s)
+    usual_s = max(settings.tolerance * limit.undisturbed_s, limit.undisturbed_s + OURS_S)
+    waits = 1.0 if recent_s == math.inf else max(recent_s - usual_s, 0.0) / max(duration_s or 0.0, recent_s)
+    if waits * limit.calls < 1 and failed == 0:
+        doubted = limit.shrunk if waits else 0  # nothing waits at all: less has helped
+        if not used:
+            return replace(emptied, shrunk=doubted)
+        grown = limit.grown + 1
+        more = min(grown * SMOOTHING, 1.0) * math.sqrt(limit.calls)
+        return replace(emptied, calls=limit.calls + more, changed_at=now, grown=grown, shrunk=doubted).within(settings)
     left = max(1 - waits, 0.5) * (1 - failed / 2)
-    return replace(emptied, calls=limit.calls * left, changed_at=now, shrunk=limit.shrunk + 1).within(settings)
+    return replace(emptied, calls=limit.calls * left, changed_at=now, grown=0, shrunk=limit.shrunk + 1).within(settings)

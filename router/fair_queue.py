@@ -82,7 +82,10 @@ class FairQueue:
         flow = self._flows.get(tenant) or _Flow(weight)
         if flow.entries or self.under_way >= allowed:
             return False
-        return not self.queued if self.under_way < shared else self._within(flow, allowed)
+        first = self._first() if self.queued else None
+        if first is not None and first.tag < max(flow.tag, self._tag):
+            return False
+        return self.under_way < shared or self._within(flow, allowed)
 
     def begin(self, tenant: str, weight: float, tokens: int) -> None:
         """Its call is under way, without having waited."""
@@ -113,7 +116,9 @@ class FairQueue:
         `allowed`: calls that may be under way; those beyond `shared` only of tenants that have less than their part.
         """
         hopeless: list[Entry] = []
-        while (flow := self._first(allowed, shared)) is not None:
+        while self.under_way < allowed and (flow := self._first()) is not None:
+            if self.under_way >= shared and not self._within(flow, allowed):
+                break
             entry = flow.entries.pop(0)
             self._waits_no_more(flow, entry)
             if now > entry.begins_by:
@@ -166,13 +171,10 @@ class FairQueue:
         self.queued -= 1
         self.queued_tokens -= entry.tokens
 
-    def _first(self, allowed: int, shared: int) -> _Flow | None:
-        """Who is served next."""
-        if self.under_way >= allowed:
-            return None
-        free = self.under_way < shared
+    def _first(self) -> _Flow | None:
+        """Whose turn is next: the lowest tag's; of equal ones, who has less under way."""
         waiting = (flow for flow in self._flows.values() if flow.entries)
-        return min((f for f in waiting if free or self._within(f, allowed)), key=lambda flow: flow.tag, default=None)
+        return min(waiting, key=lambda flow: (flow.tag, flow.under_way / flow.weight), default=None)
 
     def _within(self, flow: _Flow, allowed: int) -> bool:
         """Whether one call more is within its part of those allowed; somebody who is alone has no part."""

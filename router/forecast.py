@@ -19,7 +19,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from router.outlook import EARLY, LATE, USUAL, Outlook, Pace, mostly_s
+from router.outlook import EARLY, LATE, USUAL, Outlook, Pace, needs_s
 
 LAST_CALLS = 512  # of each expert
 LAST_ANSWERS = 256  # of each expert and category
@@ -148,13 +148,13 @@ class Forecast:
             known=paces is not None,
         )
 
-    def mostly_s(self, expert: str, load: int, mean_tokens_prior: float, max_tokens: int | None) -> float:
-        """What an answer of no known category does not exceed in most cases, once it is sent; 0 where nobody knows."""
+    def needs_s(self, expert: str, load: int, mean_tokens_prior: float, max_tokens: int | None, left_s: float) -> float:
+        """As an outlook's, for an answer of no known category; 0 where nobody knows."""
         paces = self.paces(expert, load)
         if paces is None:
             return 0.0
         mean, _ = self.tokens(expert, "", mean_tokens_prior)
-        return mostly_s(*paces[1:], round(mean if max_tokens is None else min(mean, max_tokens)))
+        return needs_s(*paces[1:], round(mean if max_tokens is None else min(mean, max_tokens)), left_s)
 
     def paces(self, expert: str, load: int) -> Paces | None:
         """At the quantiles EARLY, USUAL and LATE; None: not known."""

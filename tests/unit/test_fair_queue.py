@@ -209,7 +209,7 @@ STEPS = st.lists(
 def test_nobody_is_lost_and_nobody_served_twice(
     steps: list[tuple[str, str, int, float, int]], requests: int, tokens: int, allowed: int
 ) -> None:
-    """Each that was taken in waits, is served, was dropped, was pushed out or has left; the bounds hold at every step."""
+    """Who was taken in waits, is served, was dropped, was pushed out or has left; the bounds hold at every step."""
     queue = FairQueue(requests, tokens)
     waits, runs = dict[int, Entry](), list[str]()
     weights = {"a": 1.0, "b": 2.0, "c": 0.5}
