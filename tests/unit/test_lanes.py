@@ -1,0 +1,316 @@
+"""Turns at an expert: who waits, who is told what, and that nothing is left behind by whoever leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from experts.errors import ExpertBusy
+from router.caller import Caller
+from router.concurrency import CALM_CALLS
+from router.config import Concurrency
+from router.events import Event, Waited
+from router.lanes import Lanes, Turn
+from tests.unit.lane_world import in_virtual_time, now
+
+EXPERT = "ada"
+TWO = Concurrency(least=2, first=2, most=2, queued_requests=4)  # turns at once
+ADA, BOB = Caller(tenant="ada"), Caller(tenant="bob")
+
+
+class World:
+    """Lanes of one expert, and what was told of them."""
+
+    def __init__(self, settings: Concurrency = TWO) -> None:
+        self.events: list[Event] = []
+        self.lanes = Lanes([EXPERT], settings, now, self.events.append)
+
+    async def enter(self, caller: Caller = ADA, ends_at: float | None = None, needs_s: float = 0.0) -> Turn:
+        return await self.lanes.enter(EXPERT, caller, 100, ends_at, needs_s)
+
+    def waits(self, caller: Caller = ADA, **more: float) -> asyncio.Task[Turn]:
+        return asyncio.create_task(self.enter(caller, **more))
+
+    async def full(self) -> list[Turn]:
+        """All turns are taken, by calls that take a second."""
+        turns = [await self.enter() for _ in range(2)]
+        for turn in turns:
+            self.end(turn)
+        return [await self.enter() for _ in range(2)]
+
+    def end(self, turn: Turn, outcome: str = "answered", seconds: float = 1.0) -> None:
+        self.lanes.ended(turn, outcome, 0.1 if outcome == "answered" else None, seconds, 100)
+
+    def refused(self) -> list[str]:
+        return [event.refused for event in self.events if isinstance(event, Waited) and event.refused]
+
+    def nothing_is_left(self) -> None:
+        assert (self.lanes.load(EXPERT), self.lanes.queued(EXPERT)) == (0, 0)
+        assert self.lanes._lanes[EXPERT].waiting == {}
+
+
+def virtual(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Runs it in a time of its own."""
+
+    def run() -> None:
+        in_virtual_time(test())
+
+    run.__doc__, run.__name__ = test.__doc__, test.__name__
+    return run
+
+
+async def turns_of_the_loop(number: int = 3) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+@virtual
+async def test_nobody_waits_where_a_turn_is_free() -> None:
+    """The turn is there without a turn of the event loop, and an event says so."""
+    world = World()
+    entering = world.enter()
+    with pytest.raises(StopIteration) as done:
+        entering.send(None)
+    turn = done.value.value
+    assert (turn.load, turn.waited_s, world.lanes.load(EXPERT)) == (1, 0.0, 1)
+    assert world.events == [Waited(EXPERT, "ada", 0.0)]
+    world.end(turn)
+    world.nothing_is_left()
+
+
+@virtual
+async def test_who_waits_is_next_when_a_call_ends() -> None:
+    """In the order of deadlines; how long it took is told to the turn and in an event."""
+    world = World()
+    first, second = await world.full()
+    later, sooner = world.waits(ends_at=90.0), world.waits(ends_at=60.0)
+    await asyncio.sleep(5)
+    world.end(first)
+    turn = await sooner
+    assert (turn.waited_s, turn.load, later.done()) == (5.0, 2, False)
+    assert world.events[-1] == Waited(EXPERT, "ada", 5.0)
+    world.end(second)
+    world.end(turn)
+    world.end(await later)
+    world.nothing_is_left()
+
+
+@virtual
+async def test_a_turn_is_given_back_once() -> None:
+    """Whoever says a second time that a call has ended gives nobody a turn."""
+    world = World()
+    first, second = await world.full()
+    waiting = [world.waits(), world.waits()]
+    await turns_of_the_loop()
+    for _ in range(3):
+        world.end(first)
+    await turns_of_the_loop()
+    assert [task.done() for task in waiting] == [True, False]
+    world.end(second)
+    for task in waiting:
+        world.end(await task)
+    world.nothing_is_left()
+
+
+@virtual
+async def test_a_full_queue_refuses_its_own_tenant_and_makes_room_for_others() -> None:
+    """Whoever is pushed out hears of it at once, as does whoever is refused: full."""
+    world = World()
+    first, second = await world.full()
+    mine = [world.waits() for _ in range(4)]
+    await turns_of_the_loop()
+    with pytest.raises(ExpertBusy) as refused:
+        await world.enter()
+    assert (refused.value.why, refused.value.reason, refused.value.replaceable) == ("full", "busy", True)
+    other = world.waits(BOB)
+    with pytest.raises(ExpertBusy):
+        await mine[3]
+    assert world.refused() == ["full", "full"]
+    world.end(first)
+    world.end(second)
+    turns = [await other, await mine[0]]
+    world.end(turns[0])
+    world.end(turns[1])
+    for task in mine[1:3]:
+        world.end(await task)
+    world.nothing_is_left()
+
+
+@virtual
+async def test_what_could_not_be_through_in_time_is_refused_as_it_comes() -> None:
+    """By the wait that is foreseen and what the call needs; without a deadline it may wait."""
+    world = World()
+    turns = await world.full()
+    assert world.lanes.wait_s(EXPERT, ADA) == pytest.approx(0.5)
+    with pytest.raises(ExpertBusy) as refused:
+        await world.enter(ends_at=now() + 1.0, needs_s=0.6)
+    assert refused.value.why == "hopeless"
+    assert refused.value.wait_s == pytest.approx(0.5)
+    waiting = [world.waits(ends_at=now() + 1.2, needs_s=0.6), world.waits()]
+    await turns_of_the_loop()
+    assert world.refused() == ["hopeless"]
+    for turn in turns:
+        world.end(turn)
+    for task in waiting:
+        world.end(await task)
+    world.nothing_is_left()
+
+
+@virtual
+async def test_whose_turn_comes_too_late_hears_so_and_the_next_one_has_it() -> None:
+    """An entry that became hopeless while it waited costs nobody a turn."""
+    world = World()
+    first, second = await world.full()
+    late, alive = world.waits(ends_at=now() + 2.0, needs_s=1.0), world.waits()
+    await asyncio.sleep(1.5)
+    world.end(first)
+    with pytest.raises(ExpertBusy, match="no turn in time"):
+        await late
+    world.end(await alive)
+    world.end(second)
+    assert world.refused() == ["hopeless"]
+    world.nothing_is_left()
+
+
+@virtual
+async def test_who_leaves_while_waiting_leaves_nothing() -> None:
+    """Before its turn, at the very moment in which it comes, and in that in which it is refused."""
+    world = World()
+    first, second = await world.full()
+    before, at_its_turn, refused = world.waits(), world.waits(), world.waits(ends_at=now() + 1.0, needs_s=0.1)
+    await turns_of_the_loop()
+    before.cancel()
+    await turns_of_the_loop()
+    assert world.lanes.queued(EXPERT) == 2
+    await asyncio.sleep(2)
+    world.end(first)  # refuses one, gives the other its turn
+    for task in (at_its_turn, refused):
+        task.cancel()
+    done = await asyncio.gather(before, at_its_turn, refused, return_exceptions=True)
+    assert [type(outcome) for outcome in done] == [asyncio.CancelledError] * 3
+    world.end(second)
+    world.nothing_is_left()
+
+
+@virtual
+async def test_a_turn_does_not_go_to_one_that_is_already_leaving() -> None:
+    """Cancelled, and not yet told so: the next one has it."""
+    world = World()
+    first, second = await world.full()
+    leaving, staying = world.waits(), world.waits()
+    await turns_of_the_loop()
+    leaving.cancel()
+    world.end(first)
+    world.end(await staying)
+    world.end(second)
+    await asyncio.gather(leaving, return_exceptions=True)
+    world.nothing_is_left()
+
+
+@virtual
+async def test_the_door_knows_when_all_is_in_vain() -> None:
+    """As `enter` would say, for all of the experts at once; it changes nothing."""
+    world = World()
+    world.lanes.configured([EXPERT, "bob"], TWO)
+
+    def hopeless(left_s: float | None, needs_s: float = 0.0, experts: tuple[str, ...] = (EXPERT,)) -> bool:
+        ends_at = None if left_s is None else now() + left_s
+        return world.lanes.hopeless(experts, ADA, ends_at, now(), lambda expert: needs_s)
+
+    assert not hopeless(0.1, needs_s=9.0)  # a turn is free
+    turns = await world.full()
+    assert hopeless(0.4)
+    assert hopeless(1.0, needs_s=0.6)
+    assert not hopeless(1.0, needs_s=0.4)
+    assert not hopeless(0.4, experts=(EXPERT, "bob"))
+    assert not hopeless(0.4, experts=())
+    assert not hopeless(None, needs_s=9.0)
+    waiting = [world.waits() for _ in range(4)]
+    await turns_of_the_loop()
+    assert hopeless(None)
+    assert not world.lanes.hopeless([EXPERT], BOB, None, now(), lambda expert: 0.0)
+    for turn in turns:
+        world.end(turn)
+    for task in waiting:
+        world.end(await task)
+    world.nothing_is_left()
+
+
+@virtual
+async def test_what_is_under_way_and_waits_stays_when_settings_change() -> None:
+    """More turns are given at once; an expert that went is still there for those with it."""
+    world = World()
+    turns = await world.full()
+    waiting = [world.waits() for _ in range(3)]
+    await turns_of_the_loop()
+    world.lanes.configured(["bob"], Concurrency(least=4, first=4, most=4))
+    await turns_of_the_loop()
+    assert [task.done() for task in waiting] == [True, True, False]
+    world.lanes.configured(["bob"], Concurrency(least=1, first=1, most=1, queued_requests=0))
+    assert (world.lanes.load(EXPERT), world.lanes.queued(EXPERT)) == (4, 1)
+    for turn in turns:
+        world.end(turn)
+    for task in waiting:
+        world.end(await task)
+    world.nothing_is_left()
+
+
+ADAPTING = Concurrency(least=1, first=8, most=64)
+
+
+async def limit_after(outcome: str, first_token_s: float | None, seconds: float, *, failed: bool = False) -> int:
+    """The limit once a good many such calls have ended, of an expert whose first tokens take 0.1 s undisturbed."""
+    world = World(ADAPTING)
+    for _ in range(2 * CALM_CALLS):
+        turn = await world.enter()
+        await asyncio.sleep(1)
+        world.lanes.ended(turn, "answered", 0.1, 1.0)
+    for _ in range(4):
+        turns = [await world.enter() for _ in range(8)]
+        await asyncio.sleep(seconds)
+        for turn in turns:
+            world.lanes.ended(turn, outcome, first_token_s, seconds, failed=failed)
+        if world.lanes.limit(EXPERT) < 8:
+            break
+    return world.lanes.limit(EXPERT)
+
+
+def test_failures_and_calls_that_had_to_go_lower_the_limit() -> None:
+    """An expert that fails, or has sent nothing by a deadline: known by those in time alone, it would be thought well."""
+    assert in_virtual_time(limit_after("timeout", None, 5.0, failed=True)) < 8
+    assert in_virtual_time(limit_after("deadline", None, 5.0)) < 8
+    assert in_virtual_time(limit_after("cut", None, 5.0)) < 8
+    assert in_virtual_time(limit_after("answered", 4.0, 5.0)) < 8
+
+
+def test_clients_that_leave_and_refused_questions_say_nothing() -> None:
+    """Neither the limit's growth nor its fall rests on them; nor on calls that were cut before anything was due."""
+    for outcome in ("cancelled", "refused"):
+        assert in_virtual_time(limit_after(outcome, None, 5.0)) == 8
+    assert in_virtual_time(limit_after("cut", None, 0.05)) == 8
+
+
+def test_calls_that_do_well_raise_it() -> None:
+    """As soon as their first tokens are there; their ends do not count again."""
+
+    async def limits() -> tuple[int, int]:
+        world = World(ADAPTING)
+        for _ in range(2 * CALM_CALLS):
+            world.end(await world.enter())
+        spoke = 0
+        for _ in range(4):
+            turns = [await world.enter() for _ in range(8)]
+            await asyncio.sleep(0.1)
+            for turn in turns:
+                world.lanes.spoke(turn, 0.1)
+            spoke = world.lanes.limit(EXPERT)
+            await asyncio.sleep(0.9)
+            for turn in turns:
+                world.end(turn)
+        return spoke, world.lanes.limit(EXPERT)
+
+    spoke, ended = in_virtual_time(limits())
+    assert spoke == ended > 8
