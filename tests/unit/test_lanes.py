@@ -279,7 +279,7 @@ async def limit_after(outcome: str, first_token_s: float | None, seconds: float,
 
 
 def test_failures_and_calls_that_had_to_go_lower_the_limit() -> None:
-    """An expert that fails, or has sent nothing by a deadline: known by those in time alone, it would be thought well."""
+    """An expert that fails, or has sent nothing by a deadline: by those in time alone it would be thought well."""
     assert in_virtual_time(limit_after("timeout", None, 5.0, failed=True)) < 8
     assert in_virtual_time(limit_after("deadline", None, 5.0)) < 8
     assert in_virtual_time(limit_after("cut", None, 5.0)) < 8
