@@ -70,6 +70,7 @@ class Bank:
         self._idle = asyncio.Event()
         self._idle.set()
         self._steady_since: float | None = None
+        self.away = False  # money could not be held when it was asked for last
         self._offset = now() - clock()  # of unix time
         self._sure_until = -math.inf  # of being alive, to others, by the clock
         self._known: dict[tuple[str, str], int] = {}
@@ -160,12 +161,15 @@ class Bank:
         except LedgerUnavailable as error:
             undo()  # it may have been done all the same
             self._lost(what)
+            self.away = True
             if self.settings.on_failure == "closed":
                 raise LedgerDown("Money cannot be accounted for now; try again shortly.", code="ledger_down") from error
             short = None
         except asyncio.CancelledError:
             asked.add_done_callback(lambda _: undo())  # not before it is done, or it would be done afterwards
             raise
+        else:
+            self.away = False
         if short is None:
             self._emit(Held(payer.tenant, sum(hold.amount for hold in holds)))
         else:

@@ -122,6 +122,8 @@ class Completions:
         ending.decision = await edition.pipeline.decide(query, ticket)
         async with edition.pipeline.funded(ending.decision) as (decision, purse):
             ending.decision = decision  # there may be less money than it would take
+            if self._service.bank.away:
+                ending.headers = {**ending.headers, "x-symposium-ledger": "away"}  # served without account, visibly
             await self._answer(edition, decision, purse, send, ending)
 
     async def _answer(self, edition: Edition, decision: Decision, purse: Purse, send: Send, ending: Ending) -> None:

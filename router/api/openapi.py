@@ -73,6 +73,7 @@ ANSWERED: Final = RATES | {
     "x-symposium-missing": "Who was asked, and is not part of the answer.",
     "x-symposium-ended-early": "`deadline` or `budget`, where one of them cut the answer short.",
     "x-symposium-cost-usd": "What all calls cost; of whole answers.",
+    "x-symposium-ledger": "`away`, where it was served without account.",
     "x-symposium-trace-id": "The trace, where there is one.",
     "x-symposium-idempotency": "`off` where idempotency keys could not be checked.",
     "idempotency-replayed": "`true` where the response was sent before.",

@@ -83,6 +83,7 @@ async def test_without_its_ledger_it_refuses_or_serves_as_the_operator_says(tmp_
         else:
             assert await purse.begin([("r-0", "ada")]) is None
         assert LedgerLost("reserve", on_failure == "open") in world.events
+        assert bank.away
         await bank.stop(5)
         assert (await world.standing()).held == 0
 
