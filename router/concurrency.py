@@ -4,13 +4,14 @@ A gradient on the delay, as in Netflix's concurrency-limits (`Gradient2Limit`): 
 sqrt(limit) more for as long as nothing waits, smoothing; and a limit that is not reached does not grow. Where it
 differs:
 
-* What waits inside the expert is counted, by Little's law: limit · (recent - tolerance · undisturbed delay) / duration.
-  So many calls fewer, and nothing waits there. Where a call is over with its first token that is Netflix's gradient;
-  where answers take far longer than first tokens, that would swing between far too many and far too few.
+* What waits inside the expert is counted, by Little's law: limit · (recent - undisturbed delay) / duration. So many
+  calls fewer, and nothing waits there. Where a call is over with its first token that is Netflix's gradient; where
+  answers take far longer than first tokens, that would swing between far too many and far too few.
 * Delays are means of windows: single ones are heavy-tailed, by their prompts alone.
 * Undisturbed is what calls took that were sent while few were under way. A long average would learn from the very queue
   inside the expert that the limit is there to prevent, and the limit would creep up for as long as an overload lasts.
-  Where no such call has been seen for long, few are sent on purpose for a moment: a probe.
+  Few are sent on purpose for a moment, a probe, where no such call was seen yet; seldom, where none was seen for long;
+  and where a much lower limit has not made the delay lower, as for longer prompts, or a slower engine.
 * A call that was sent before the last change says nothing of what came of it.
 """
 
@@ -22,12 +23,13 @@ from statistics import fmean, median_low
 
 from router.config_budgets import Concurrency
 
-CALM_CALLS = 8  # of a window; the first to be heard of are those that waited least
+LEAST_CALM, MOST_CALM = 4, 8  # of a window of calls beside few others
 LEAST_CALLS, MOST_CALLS = 8, 32  # of a window under pressure, and else half the limit
-PROBE_ROUNDS = 1024  # times the limit, in calls: a probe delays about two rounds
-DOUBTED_WINDOWS = 6  # in a row in which a lower limit did not help: the delay may have become another one
-SMOOTHING = 0.2  # of the headroom, more with each window in a row; what waits is taken back at once
-LEARNING = 0.25  # weight of one window in the undisturbed delay
+PROBE_ROUNDS, MOST_DOUBLINGS = 128, 6  # times the limit, in calls; twice as many with each window it was seen in
+DOUBTED_WINDOWS = 6  # that lowered the limit, until it is asked whether that has helped
+LOWER, HELPED = 0.7, 0.8  # of the limit; of the delay, below which it must be then, if it was the limit's doing
+SMOOTHING = 0.05  # of the headroom, more with each window in a row; what waits is taken back at once
+LEARNING = 0.25  # weight of one window in the undisturbed delay; the first ones count alike
 OURS_S = 0.01  # of a delay, may be this process being busy
 IN_USE = 0.75  # of the limit, under way: where fewer are, nothing says that more would be well
 
@@ -47,32 +49,39 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Fall:
+    """A limit that is being lowered: from how many calls, in how many windows, the longest delay since."""
+
+    calls: float
+    windows: int
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """What is known of one expert. `calls`: the limit. `undisturbed_s`: None until it was seen.
 
-    `calm` and `pressed`: delays of the windows that are being filled, sent while few or many were under way; `peak` is
-    the highest load of the latter. `unprobed`: calls at the limit since the undisturbed delay was last seen. `grown`:
-    windows in a row that raised the limit; `shrunk`: that lowered it, without one between them in which nothing waited.
+    `seen`: in how many windows, of late. `calm` and `pressed`: delays of the windows that are being filled, sent while
+    few or many were under way; `peak` is the highest load of the latter. `grown`: windows in a row that raised the
+    limit. `fall`: since when it is lowered, until nothing waits. `since_calm`: calls at the limit since the last calm
+    window. `probing`: only few calls should be under way now.
     """
 
     calls: float
     undisturbed_s: float | None = None
+    seen: int = 0
     calm: tuple[float, ...] = ()
     pressed: tuple[float, ...] = ()
     peak: int = 0
     changed_at: float = -math.inf
-    unprobed: float = 0
     grown: int = 0
-    shrunk: int = 0
+    fall: Fall | None = None
+    since_calm: int = 0
+    probing: bool = False
 
     def within(self, settings: Concurrency) -> Limit:
         """The limit under these settings, which may be others than it was found under."""
         return replace(self, calls=min(max(self.calls, settings.least), settings.most))
-
-    @property
-    def due(self) -> bool:
-        """Whether the undisturbed delay has to be seen again."""
-        return self.unprobed >= PROBE_ROUNDS * self.calls or self.shrunk >= DOUBTED_WINDOWS
 
 
 def begun(settings: Concurrency) -> Limit:
@@ -89,49 +98,68 @@ def few(limit: Limit, settings: Concurrency) -> int:
     return max(1, int(limit.calls / (2 * settings.tolerance)))
 
 
-def probing(limit: Limit, settings: Concurrency) -> bool:
-    """Whether only `few` calls should be under way now; never where the limit is fixed."""
-    return limit.due and settings.least < settings.most
-
-
 def after(limit: Limit, call: Call, now: float, settings: Concurrency) -> Limit:
     """The limit once more is known of a call."""
     if call.sent_at < limit.changed_at:
         return limit
     if call.load <= few(limit, settings):
         calm = (*limit.calm, call.first_token_s)
-        return replace(limit, calm=calm) if len(calm) < CALM_CALLS else _learned(limit, calm, now)
+        enough = min(max(few(limit, settings), LEAST_CALM), MOST_CALM)
+        return replace(limit, calm=calm) if len(calm) < enough else _learned(limit, calm, now)
     limit = replace(limit, pressed=(*limit.pressed, call.first_token_s), peak=max(limit.peak, call.load))
     full = len(limit.pressed) >= min(max(limit.calls / 2, LEAST_CALLS), MOST_CALLS)
     return _moved(limit, call.duration_s, now, settings) if full else limit
 
 
 def _learned(limit: Limit, calm: tuple[float, ...], now: float) -> Limit:
-    known_s, seen_s = limit.undisturbed_s, fmean(calm)
-    if seen_s == math.inf:  # it fails even so
+    known_s, delay_s = limit.undisturbed_s, fmean(calm)
+    if delay_s == math.inf:  # it fails even so
         return replace(limit, calm=())
-    # The first may have filled the expert at once, and half of them waited; or single ones take long by themselves.
-    learned_s = (median_low(calm) + seen_s) / 2 if known_s is None else known_s + LEARNING * (seen_s - known_s)
+    if known_s is None:
+        # They may have filled the expert at once, and half of them waited; or some take long by themselves.
+        learned_s = (median_low(calm) + delay_s) / 2
+    else:
+        learned_s = known_s + max(LEARNING, 1 / (limit.seen + 1)) * (delay_s - known_s)
     # What was sent before a probe's end was sent in its shadow, and tells nothing of the limit.
-    changed_at = now if limit.due else limit.changed_at
-    return replace(limit, undisturbed_s=learned_s, calm=(), changed_at=changed_at, unprobed=0, shrunk=0)
+    changed_at = now if limit.probing else limit.changed_at
+    seen = replace(limit, undisturbed_s=learned_s, seen=limit.seen + 1, calm=())
+    return replace(seen, since_calm=0, fall=None, changed_at=changed_at, probing=False)
 
 
 def _moved(limit: Limit, duration_s: float | None, now: float, settings: Concurrency) -> Limit:
-    used, calls = limit.peak >= IN_USE * limit.calls, len(limit.pressed)
-    emptied = replace(limit, pressed=(), peak=0, unprobed=limit.unprobed + calls * used)
-    if limit.undisturbed_s is None:
-        return replace(emptied, unprobed=math.inf if used else 0)
+    calls = len(limit.pressed)
     came = [seconds for seconds in limit.pressed if seconds < math.inf]
     failed, recent_s = 1 - len(came) / calls, fmean(came) if came else math.inf
-    usual_s = max(settings.tolerance * limit.undisturbed_s, limit.undisturbed_s + OURS_S)
-    waits = 1.0 if recent_s == math.inf else max(recent_s - usual_s, 0.0) / max(duration_s or 0.0, recent_s)
-    if waits * limit.calls < 1 and failed == 0:
-        doubted = limit.shrunk if waits else 0  # nothing waits at all: less has helped
+    used = limit.peak >= IN_USE * limit.calls
+    limit = replace(limit, pressed=(), peak=0, since_calm=limit.since_calm + calls * used)
+    if settings.least < settings.most:
+        limit = _doubted(limit, recent_s, settings)
+    if limit.probing or limit.undisturbed_s is None:
+        return limit
+    tolerated_s = max(settings.tolerance * limit.undisturbed_s, limit.undisturbed_s + OURS_S)
+    waits = 1.0 if recent_s == math.inf else max(recent_s - limit.undisturbed_s, 0) / max(duration_s or 0, recent_s)
+    well = recent_s <= tolerated_s
+    if well:
+        limit = replace(limit, fall=None)
+    if (well or waits * limit.calls < 1) and failed == 0:
         if not used:
-            return replace(emptied, shrunk=doubted)
+            return limit
         grown = limit.grown + 1
         more = min(grown * SMOOTHING, 1.0) * math.sqrt(limit.calls)
-        return replace(emptied, calls=limit.calls + more, changed_at=now, grown=grown, shrunk=doubted).within(settings)
+        return replace(limit, calls=limit.calls + more, changed_at=now, grown=grown).within(settings)
     left = max(1 - waits, 0.5) * (1 - failed / 2)
-    return replace(emptied, calls=limit.calls * left, changed_at=now, grown=0, shrunk=limit.shrunk + 1).within(settings)
+    fall = limit.fall or Fall(limit.calls, 0, 0.0)
+    fall = Fall(fall.calls, fall.windows + 1, max(fall.delay_s, recent_s))
+    return replace(limit, calls=limit.calls * left, changed_at=now, grown=0, fall=fall).within(settings)
+
+
+def _doubted(limit: Limit, recent_s: float, settings: Concurrency) -> Limit:
+    """Probing, where the undisturbed delay has to be seen: for the first time, after long, or as another one."""
+    rounds = PROBE_ROUNDS * 2 ** min(limit.seen - 1, MOST_DOUBLINGS) if limit.seen else 0
+    if limit.since_calm > rounds * limit.calls:
+        return replace(limit, probing=True)
+    fall = limit.fall
+    if fall is None or fall.windows < DOUBTED_WINDOWS or recent_s < HELPED * fall.delay_s:
+        return limit
+    lower = limit.calls <= max(LOWER * fall.calls, settings.least)
+    return replace(limit, probing=True, seen=0) if lower else limit

@@ -20,7 +20,8 @@ from router.config import Concurrency
 from router.events import Emit, Waited
 from router.fair_queue import Entry, FairQueue
 
-KEPT = 16  # one turn in so many is only for tenants that have less than their part
+KEPT = 8  # one turn in so many is only for tenants that have less than their part
+MARGIN = 1.25  # of foreseen waits: one that turns out too long is a refusal that came late
 LEARNING = 1 / 32  # weight of one call in how long calls take
 LATE = ("cut", "deadline")  # outcomes of calls that had to go before their first token, not by the client's will
 
@@ -97,7 +98,7 @@ class Lanes:
             return self._given(expert, lane, caller.tenant, tokens, now)
         ends = math.inf if ends_at is None else ends_at
         wait_s = self._wait_s(lane, caller, ends)
-        if now + wait_s + needs_s > ends:
+        if now + MARGIN * wait_s + needs_s > ends:
             raise self._refused(expert, caller.tenant, "hopeless", wait_s, now, now)
         entry, pushed = lane.queue.push(caller.tenant, caller.weight, tokens, ends, needs_s)
         for other in pushed:
@@ -183,7 +184,7 @@ class Lanes:
             return False
         if not lane.queue.admits(caller.tenant, caller.weight, max(1, int(lane.tokens))):
             return True
-        return left_s < math.inf and self._wait_s(lane, caller, ends_at) + needs_s(expert) > left_s
+        return left_s < math.inf and MARGIN * self._wait_s(lane, caller, ends_at) + needs_s(expert) > left_s
 
     def _bounds(self, lane: _Lane) -> tuple[int, int]:
         """How many calls may be under way; and so many whoever's they are.
@@ -191,7 +192,7 @@ class Lanes:
         By simulation: where answers vary in length, a flood moves another tenant's p99 half as far as without the kept
         turns, and the expert does as much: the limit grows by those that are not used.
         """
-        if concurrency.probing(lane.limit, self._settings):
+        if lane.limit.probing:
             few = concurrency.few(lane.limit, self._settings)
             return few, few
         allowed = int(lane.limit.calls)

@@ -44,14 +44,13 @@ def test_the_limit_finds_the_capacity(slots: int, sigma: float) -> None:
         world, seen = World(slots, SETTINGS), list[int]()
         assert world.lanes is not None
         lanes = world.lanes
-        calls = 4800 * slots // 64 + 1200
-        seconds = calls / (2 * slots)
+        seconds = 160 if slots < 64 else 120
         await world.run(jobs(2 * slots, seconds, seed=1, sigma=sigma), look=lambda: seen.append(lanes.limit(EXPERT)))
         served = [one for one in world.of("ada") if one.job.at + one.seconds < seconds]
         return fmean(seen[len(seen) // 2 :]), len(served) / seconds / slots
 
     limit, use = in_virtual_time(limits())
-    assert 0.9 * slots <= limit <= 1.3 * slots + 2
+    assert 0.8 * slots <= limit <= 1.3 * slots + 2
     assert use > 0.9
 
 
