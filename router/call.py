@@ -61,13 +61,12 @@ class Call:
         outlook = self.outlooks.get(expert)
         return outlook.early.seconds(round(outlook.mean_tokens)) if outlook is not None and outlook.known else 0.0
 
-    def needs_s(self, expert: str, cap: int | None, now: float) -> float:
-        """What has to be left once its turn has come; 0 where nobody knows."""
+    def needs_s(self, expert: str, cap: int | None) -> float:
+        """What has to be left once its turn has come: what half of such answers take; 0 where nobody knows."""
         outlook = self.outlooks.get(expert)
         if outlook is None or not outlook.known:
             return 0.0
-        tokens = round(outlook.mean_tokens if cap is None else min(outlook.mean_tokens, cap))
-        return outlook.needs_s(tokens, self.left_s(now))
+        return outlook.usual.seconds(round(outlook.mean_tokens if cap is None else min(outlook.mean_tokens, cap)))
 
     @classmethod
     def of(cls, query: Query) -> Call:

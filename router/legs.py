@@ -174,7 +174,7 @@ class Legs:
         call, expert = leg.call, leg.expert
         cap = leg.cap = await call.funds.open(leg.leg_id, expert)
         tokens = call.tokens(expert, cap)
-        needs_s = call.needs_s(expert, cap, leg.now())
+        needs_s = call.needs_s(expert, cap)
         leg.turn = await self._lanes.enter(expert, call.caller, tokens, call.ends_at, needs_s)
         if (left_s := call.left_s(leg.now())) <= 0:
             raise ExpertOutOfTime(expert, "its turn came after the deadline")

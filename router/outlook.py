@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 EARLY, USUAL, LATE = 0.1, 0.5, 0.95  # quantiles: below the first nothing is hoped for, plans go by the last
-WAITING = 0.25  # of a deadline, may be spent in an expert's queue where its answer may need all of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +16,6 @@ class Pace:
 
     def seconds(self, tokens: int) -> float:
         return self.ttft_s + self.tpot_s * max(tokens - 1, 0)
-
-
-def needs_s(usual: Pace, late: Pace, tokens: int, left_s: float) -> float:
-    """What has to be left of `left_s` once an answer's turn has come, so that turns are not lost on late answers.
-
-    95 of 100 keep to it. Where that leaves less than a quarter for waiting, as many as a quarter allows; but 4 of 5
-    (the geometric mean of a lognormal's 0.5 and 0.95 quantile is its 0.8).
-    """
-    least_s = math.sqrt(usual.seconds(tokens) * late.seconds(tokens))
-    return min(late.seconds(tokens), max(least_s, (1 - WAITING) * left_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +49,6 @@ class Outlook:
 
     def late_s(self, tokens: int) -> float:
         return self.wait_s + self.late.seconds(tokens)
-
-    def needs_s(self, tokens: int, left_s: float) -> float:
-        """What has to be left of `left_s` once its turn has come."""
-        return needs_s(self.usual, self.late, tokens, left_s)
 
     def usual_s(self, tokens: int) -> float:
         return self.wait_s + self.usual.seconds(tokens)

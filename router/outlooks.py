@@ -7,7 +7,6 @@ in experts' queues, how long they have taken of late. Counting a prompt's tokens
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
@@ -59,11 +58,10 @@ class Outlooks:
         first, and in how many seconds. Cheap.
         """
         able = [name for name in experts if self.may_ask(name)]
-        left_s = math.inf if ends_at is None else ends_at - now
 
         def needs_s(name: str) -> float:
             prior = self._knowledge.profiles.output_tokens(name)
-            return self._forecast.needs_s(name, self._lanes.load(name), prior, max_tokens, left_s)
+            return self._forecast.needs_s(name, self._lanes.load(name), prior, max_tokens)
 
         if not self._lanes.hopeless(able, caller, ends_at, now, needs_s):
             return None

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.forecast import LAST_CALLS, MIN_CALLS, P95_OF_MEAN, Forecast, quantiles, survival
-from router.outlook import EARLY, LATE, USUAL, WAITING, Outlook, Pace, needs_s
+from router.outlook import EARLY, LATE, USUAL, Outlook, Pace
 
 Draw = Callable[[random.Random], tuple[float, float]]
 EXPERT, CATEGORY = "ada", "math"
@@ -180,19 +180,14 @@ def test_a_sleeping_expert_is_waited_for_as_long_as_it_takes_to_wake() -> None:
     assert [outlook(Forecast(), wake_s=wake_s).wait_s for wake_s in (0.0, 0.2, 3.0)] == [0.5, 0.5, 3.0]
 
 
-def test_what_has_to_be_left_is_what_most_answers_take() -> None:
-    """The late quantile where there is time enough; as much as leaves a quarter for waiting; 4 of 5 at the least."""
-    usual, late = Pace(1.0), Pace(4.0)
-    assert needs_s(usual, late, 1, 100.0) == 4.0
-    assert needs_s(usual, late, 1, 4.0) == pytest.approx((1 - WAITING) * 4.0)
-    assert needs_s(usual, late, 1, 2.0) == pytest.approx(2.0)
+def test_what_has_to_be_left_is_what_half_of_the_answers_take() -> None:
+    """Of the usual length, or as long as they may be; nothing where nobody knows."""
     forecast = Forecast()
-    assert forecast.needs_s(EXPERT, 1, 100.0, None, 9.0) == 0.0
+    assert forecast.needs_s(EXPERT, 1, 100.0, None) == 0.0
     answered(forecast, 200)
-    assert forecast.needs_s(EXPERT, 1, 100.0, None, 9.0) == pytest.approx(
-        0.1 + 0.01 * (round((100 + 110) / 11) - 1), rel=0.2
-    )
-    assert forecast.needs_s(EXPERT, 1, 100.0, 1, 9.0) == pytest.approx(0.1)
+    usual = 0.1 + 0.01 * (round((100 + 110) / 11) - 1)
+    assert forecast.needs_s(EXPERT, 1, 100.0, None) == pytest.approx(usual, rel=0.2)
+    assert forecast.needs_s(EXPERT, 1, 100.0, 1) == pytest.approx(0.1)
 
 
 def test_kaplan_and_meier() -> None:
