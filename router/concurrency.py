@@ -26,9 +26,8 @@ from router.config_budgets import Concurrency
 LEAST_CALM, MOST_CALM = 4, 8  # of a window of calls beside few others
 LEAST_CALLS, MOST_CALLS = 8, 32  # of a window under pressure, and else half the limit
 PROBE_ROUNDS, MOST_DOUBLINGS = 128, 6  # times the limit, in calls; twice as many with each window it was seen in
-MOST_SHRUNK = 0.5  # at once, and as long as that has not helped
-HELPED = 0.8  # of the delay: below it a lower limit has helped
-DOUBTED_WINDOWS, DOUBTED = 4, 0.7  # without help, at this part of the limit or less: is it the limit's doing at all?
+DOUBTED_WINDOWS = 6  # that lowered the limit, until it is asked whether that has helped
+LOWER, HELPED = 0.7, 0.8  # of the limit; of the delay, below which it must be then, if it was the limit's doing
 SMOOTHING = 0.05  # of the headroom, more with each window in a row; what waits is taken back at once
 LEARNING = 0.25  # weight of one window in the undisturbed delay; the first ones count alike
 OURS_S = 0.01  # of a delay, may be this process being busy
@@ -51,7 +50,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """A limit that was lowered without help: from how many calls, in how many windows, the longest delay since."""
+    """A limit that is being lowered: from how many calls, in how many windows, the longest delay since."""
 
     calls: float
     windows: int
@@ -131,7 +130,7 @@ def _moved(limit: Limit, duration_s: float | None, now: float, settings: Concurr
     calls = len(limit.pressed)
     came = [seconds for seconds in limit.pressed if seconds < math.inf]
     failed, recent_s = 1 - len(came) / calls, fmean(came) if came else math.inf
-    used = limit.peak >= IN_USE * int(limit.calls)
+    used = limit.peak >= IN_USE * limit.calls
     limit = replace(limit, pressed=(), peak=0, since_calm=limit.since_calm + calls * used)
     if settings.least < settings.most:
         limit = _doubted(limit, recent_s, settings)
@@ -148,12 +147,10 @@ def _moved(limit: Limit, duration_s: float | None, now: float, settings: Concurr
         grown = limit.grown + 1
         more = min(grown * SMOOTHING, 1.0) * math.sqrt(limit.calls)
         return replace(limit, calls=limit.calls + more, changed_at=now, grown=grown).within(settings)
-    fall = limit.fall
-    if fall is None or recent_s < HELPED * fall.delay_s:
-        fall = Fall(limit.calls, 0, 0.0)
+    left = max(1 - waits, 0.5) * (1 - failed / 2)
+    fall = limit.fall or Fall(limit.calls, 0, 0.0)
     fall = Fall(fall.calls, fall.windows + 1, max(fall.delay_s, recent_s))
-    left = max(limit.calls * (1 - waits), MOST_SHRUNK * fall.calls) * (1 - failed / 2)
-    return replace(limit, calls=min(left, limit.calls), changed_at=now, grown=0, fall=fall).within(settings)
+    return replace(limit, calls=limit.calls * left, changed_at=now, grown=0, fall=fall).within(settings)
 
 
 def _doubted(limit: Limit, recent_s: float, settings: Concurrency) -> Limit:
@@ -164,5 +161,5 @@ def _doubted(limit: Limit, recent_s: float, settings: Concurrency) -> Limit:
     fall = limit.fall
     if fall is None or fall.windows < DOUBTED_WINDOWS or recent_s < HELPED * fall.delay_s:
         return limit
-    lower = limit.calls <= max(DOUBTED * fall.calls, settings.least)
+    lower = limit.calls <= max(LOWER * fall.calls, settings.least)
     return replace(limit, probing=True, seen=0) if lower else limit

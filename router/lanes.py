@@ -22,7 +22,6 @@ from router.fair_queue import Entry, FairQueue
 
 KEPT = 8  # one turn in so many is only for tenants that have less than their part
 MARGIN = 1.25  # of foreseen waits: one that turns out too long is a refusal that came late
-ROUNDS = 2  # of the event loop, that a first token waits for its turn here
 LEARNING = 1 / 32  # weight of one call in how long calls take
 LATE = ("cut", "deadline")  # outcomes of calls that had to go before their first token, not by the client's will
 
@@ -141,20 +140,10 @@ class Lanes:
         self._serve(turn.expert, lane)
 
     def spoke(self, turn: Turn, first_token_s: float) -> None:
-        """The call's first token has come.
-
-        As long as the event loop takes for its next round, so long this token may have lain here before, and its
-        request, too: what keeps this process busy is not the expert's delay.
-        """
-        read_at = self._clock()
-
-        def heard() -> None:
-            ours_s = ROUNDS * (self._clock() - read_at)
-            lane = self._lanes[turn.expert]
-            self._heard(lane, turn, max(first_token_s - ours_s, 0.0))
-            self._serve(turn.expert, lane)
-
-        asyncio.get_running_loop().call_soon(heard)
+        """The call's first token has come."""
+        lane = self._lanes[turn.expert]
+        self._heard(lane, turn, first_token_s)
+        self._serve(turn.expert, lane)
 
     def load(self, expert: str) -> int:
         """Calls under way."""
