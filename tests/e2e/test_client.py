@@ -228,5 +228,5 @@ def test_health_and_readiness(served: Served) -> None:
     """/health, /ready, /version and /metrics answer; readiness means that engines answer."""
     assert httpx.get(f"{served.url}/health").json() == {"status": "ok"}
     assert httpx.get(f"{served.url}/ready").json() == {"ready": True}
-    assert set(httpx.get(f"{served.url}/version").json()) == {"version", "config"}
+    assert set(httpx.get(f"{served.url}/version").json()) == {"version", "config", "profiles"}
     assert "symposium_requests_total" in httpx.get(f"{served.url}/metrics").text
