@@ -130,7 +130,7 @@ def _moved(limit: Limit, duration_s: float | None, now: float, settings: Concurr
     calls = len(limit.pressed)
     came = [seconds for seconds in limit.pressed if seconds < math.inf]
     failed, recent_s = 1 - len(came) / calls, fmean(came) if came else math.inf
-    used = limit.peak >= IN_USE * limit.calls
+    used = limit.peak >= IN_USE * int(limit.calls)
     limit = replace(limit, pressed=(), peak=0, since_calm=limit.since_calm + calls * used)
     if settings.least < settings.most:
         limit = _doubted(limit, recent_s, settings)
