@@ -22,8 +22,7 @@ def opened(path: Path, migrations: tuple[str, ...], busy_s: float) -> sqlite3.Co
     """
     connection = connected(path, busy_s)
     try:
-        _log_ahead(connection, busy_s)
-        migrate(connection, path, migrations)
+        bring_up_to_date(connection, path, migrations, busy_s)
     except BaseException:
         connection.close()
         raise
@@ -40,27 +39,14 @@ def connected(path: Path, busy_s: float) -> sqlite3.Connection:
     return connection
 
 
-def _log_ahead(connection: sqlite3.Connection, busy_s: float) -> None:
-    """Write-ahead log; while somebody else is just turning to it, SQLite says "locked" without waiting."""
-    ends = time.monotonic() + busy_s
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if not busy(error) or time.monotonic() > ends:
-                raise
-            time.sleep(POLL_S)
-        else:
-            return
-
-
-def migrate(connection: sqlite3.Connection, path: Path, migrations: tuple[str, ...]) -> None:
-    """All that are missing, or none, in one transaction; of several processes the first one does it.
+def bring_up_to_date(connection: sqlite3.Connection, path: Path, migrations: tuple[str, ...], busy_s: float) -> None:
+    """Write-ahead log, and all migrations that are missing; of several processes the first one does it.
 
     Raises:
         ValueError: the file is of a later version.
     """
-    connection.execute("BEGIN IMMEDIATE")
+    _patiently(connection, "PRAGMA journal_mode = WAL", busy_s)  # others just turning to it: "locked", without waiting
+    _patiently(connection, "BEGIN IMMEDIATE", busy_s)
     try:
         (number,) = connection.execute("PRAGMA user_version").fetchone()
         if number > len(migrations):
@@ -79,10 +65,15 @@ def begin(connection: sqlite3.Connection, busy_s: float) -> None:
     """Takes the write lock, waiting for others who have it."""
     if connection.in_transaction:  # one that could be neither committed nor undone: the disk was ill
         connection.execute("ROLLBACK")
+    _patiently(connection, "BEGIN IMMEDIATE", busy_s)
+
+
+def _patiently(connection: sqlite3.Connection, statement: str, busy_s: float) -> None:
+    """Executes it as soon as nobody else has the lock, for so long at most."""
     ends = time.monotonic() + busy_s
     while True:
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(statement)
         except sqlite3.OperationalError as error:
             if not busy(error) or time.monotonic() > ends:
                 raise

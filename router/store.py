@@ -14,6 +14,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from router.database_file import bring_up_to_date
+
 FILE = "symposium.sqlite3"
 MAX_VERSIONS = 100  # that are kept; the oldest go first
 BUSY_S = 5.0  # another process writes: milliseconds at most, unless its disk is ill
@@ -104,8 +106,7 @@ class Store:
         self.path.touch(mode=0o600)  # what configurations say is for their owner
         try:
             with self._database() as database:
-                database.execute("PRAGMA journal_mode = WAL")
-                _migrate(database, self.path)
+                bring_up_to_date(database, self.path, MIGRATIONS, BUSY_S)
         except sqlite3.DatabaseError as error:
             raise ValueError(
                 f"{self.path}: {error}; restore a backup (`symposium restore`), or move it away"
@@ -226,16 +227,3 @@ class Store:
     def _database(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.path, timeout=BUSY_S)) as database:
             yield database
-
-
-def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    """All that are missing, or none, in one transaction; of several processes the first one does it."""
-    with database:
-        database.execute("BEGIN IMMEDIATE")
-        (number,) = database.execute("PRAGMA user_version").fetchone()
-        if number > len(MIGRATIONS):
-            raise ValueError(f"{path}: made by a later version (schema {number}); update this one, or move it away")
-        for script in MIGRATIONS[number:]:
-            for statement in filter(str.strip, script.split(";")):
-                database.execute(statement)
-        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
