@@ -43,6 +43,7 @@ class Call:
     ends_at: float | None = None
     outlooks: Mapping[str, Outlook] = field(default_factory=dict)
     category: str | None = None
+    samples: int = 1  # that each expert is asked for
 
     def left_s(self, now: float) -> float:
         """Until it is over."""
@@ -92,6 +93,7 @@ class Call:
             ends_at=decision.budget.ends_at(decision.ticket.arrived_at),
             outlooks=decision.outlooks,
             category=decision.categories.category if decision.categories else None,
+            samples=decision.query.needs.samples,
         )
 
     def within(self, fit: Fit | None, now: float) -> Call:
@@ -122,7 +124,7 @@ class Leg:
     cut: bool = False  # aborted by us, not by the client's leaving
     cap: int | None = None  # output tokens of each sample that it is sent with, where it is not the client's own
     turn: Turn | None = None  # at the expert, as long as it has it
-    sent: bool = False
+    sent_at: float | None = None
     settled: Usage | None = None  # what was booked for it
     unused: bool = False  # it generated nothing
     stopped: Stopped | None = None  # why its answer ends before its end
@@ -152,6 +154,15 @@ class Leg:
             return reserved
         prompt = self.call.body.get("messages", self.call.body.get("prompt"))
         return Usage(len(str(prompt)) // CHARS_PER_TOKEN, self.chunks, exact=False)
+
+    @property
+    def sent(self) -> bool:
+        return self.sent_at is not None
+
+    @property
+    def waited_s(self) -> float:
+        """For money and for its turn, before it was sent; all the time where it was not."""
+        return (self.now() if self.sent_at is None else self.sent_at) - self.started
 
     @property
     def output_tokens(self) -> int:

@@ -153,7 +153,7 @@ class Legs:
         """Its first chunk has come."""
         assert leg.turn is not None, "sent"
         leg.first_token_s = leg.seconds
-        self._lanes.spoke(leg.turn, leg.first_token_s - leg.turn.waited_s)
+        self._lanes.spoke(leg.turn, leg.first_token_s - leg.waited_s)
 
     def _check(self, leg: Leg) -> None:
         """What has come is an answer, as far as it goes. Raises ExpertBroken."""
@@ -180,7 +180,7 @@ class Legs:
             raise ExpertOutOfTime(expert, "its turn came after the deadline")
         if left_s < math.inf:
             leg.endpoint = _bounded(leg.endpoint, left_s)
-        leg.sent = True
+        leg.sent_at = leg.now()
         return call.body if cap is None else _capped(call.body, cap)
 
     @asynccontextmanager
@@ -217,15 +217,15 @@ class Legs:
             self._in_background(self._settle(leg))
 
     def _learn(self, leg: Leg, turn: Turn, outcome: str, *, failed: bool) -> None:
-        """What the call says of its expert, queueing here left out."""
-        seconds = leg.seconds - turn.waited_s
-        first_s = None if leg.first_token_s is None else leg.first_token_s - turn.waited_s
+        """What the call says of its expert, and nothing of what it waited for here."""
+        seconds = leg.seconds - leg.waited_s
+        first_s = None if leg.first_token_s is None else leg.first_token_s - leg.waited_s
         tokens = None if leg.usage is None else leg.usage.prompt_tokens + leg.usage.completion_tokens
         self._lanes.ended(turn, outcome, first_s, seconds, tokens, failed=failed)
         if not leg.sent:
             return
         self._health.ended(leg.expert, outcome, first_s, seconds, failed=failed)
-        said = leg.output_tokens or None
+        said = leg.output_tokens // leg.call.samples or None
         self._forecast.ended(leg.expert, turn.load, first_s, seconds, said, leg.call.category or "", outcome, leg.cap)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
