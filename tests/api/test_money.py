@@ -12,8 +12,7 @@ from typing import Any
 import openai
 import pytest
 
-from router.ledger import Entry
-from router.ledger_sqlite import SqliteLedger
+from tests.api.journal import entries
 from tests.api.world import SUM, World, ask, routing
 from tests.support import NO_TLS, Recorded, eventually_equal, openai_client
 
@@ -43,19 +42,6 @@ def world(experts: Recorded, tmp_path: Path) -> Iterator[World]:
 
 def bearer(name: str) -> dict[str, str]:
     return {"authorization": f"Bearer {KEYS[name]}"}
-
-
-def entries(folder: Path) -> list[Entry]:
-    """The journal, read beside the running router."""
-
-    async def read() -> list[Entry]:
-        ledger = SqliteLedger(folder / "data")
-        try:
-            return [entry async for entry in ledger.journal(0, 1e11)]
-        finally:
-            await ledger.close()
-
-    return asyncio.run(read())
 
 
 def test_what_a_call_cost_is_in_the_response_the_journal_and_the_hosts_count(world: World, tmp_path: Path) -> None:

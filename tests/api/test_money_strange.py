@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import httpx
 import pytest
 
 from router.api.app import build_app
-from router.ledger import Entry
-from router.ledger_sqlite import SqliteLedger
 from router.opening import at, open_service
+from tests.api.journal import entries
 from tests.api.world import KeywordEmbedder, ask, config
 from tests.support import CHAT, Stranger, eventually, eventually_equal, http_client, on_a_port, sse_events, streamed
 
@@ -36,17 +34,6 @@ def strange(tmp_path: Path) -> Iterator[tuple[Stranger, httpx.Client]]:
         with on_a_port(app) as url, http_client(url) as http:
             eventually(lambda: http.get("/ready").status_code == 200)
             yield server, http
-
-
-def entries(folder: Path) -> list[Entry]:
-    async def read() -> list[Entry]:
-        ledger = SqliteLedger(folder / "data")
-        try:
-            return [entry async for entry in ledger.journal(0, 1e11)]
-        finally:
-            await ledger.close()
-
-    return asyncio.run(read())
 
 
 @pytest.mark.parametrize(
