@@ -21,8 +21,9 @@ from router.events import Emit, Waited
 from router.fair_queue import Entry, FairQueue
 
 KEPT = 8  # one turn in so many is only for tenants that have less than their part
-MARGIN = 1.25  # of foreseen waits: one that turns out too long is a refusal that came late
+MARGIN, CHOOSY = 1.1, 1.5  # of foreseen waits; and so much more where all are turned away (`_Lane.margin`)
 LEARNING = 1 / 32  # weight of one call in how long calls take
+LEARNING_TURNED = 1 / 64  # weight of one call in how many are turned away
 LATE = ("cut", "deadline")  # outcomes of calls that had to go before their first token, not by the client's will
 
 
@@ -45,13 +46,33 @@ class Turn:
 
 @dataclass(slots=True)
 class _Lane:
-    """One expert. `hold_s` and `tokens`: of its calls on the mean; None before one has ended."""
+    """One expert. `hold_s` and `tokens`: of its calls on the mean; None before one has ended. `turned_away`: the share
+    of those that came of late.
+    """
 
     queue: FairQueue
     limit: Limit
     hold_s: float | None = None
     tokens: float = 0.0
+    turned_away: float = 0.0
     waiting: dict[Entry, asyncio.Future[Turn]] = field(default_factory=dict)
+
+    @property
+    def shared(self) -> int:
+        """Of the calls that may be under way, those that may be whoever's."""
+        return int(self.limit.calls) - int(self.limit.calls) // KEPT
+
+    @property
+    def margin(self) -> float:
+        """What foreseen waits are taken times, before somebody may wait.
+
+        One that turns out too long is a refusal that came late, or an answer that is cut off: a turn that was wasted,
+        which somebody else could have used. The more come, the less is lost with one that is turned away.
+        """
+        return MARGIN + CHOOSY * self.turned_away
+
+    def came(self, *, turned_away: bool) -> None:
+        self.turned_away += LEARNING_TURNED * (turned_away - self.turned_away)
 
 
 class Lanes:
@@ -86,23 +107,26 @@ class Lanes:
         Args:
             tokens: that it is expected to take, prompt and answer: what fairness counts.
             ends_at: its deadline on the lanes' clock; None: it has none.
-            needs_s: that it will not exceed in most cases: its turn is too late, once less than this is left. Who
-                need not wait is not asked for it; of those who wait, the turns of such as would be late are lost.
+            needs_s: what half of such calls take: its turn is too late, once less than this is left. Who need not
+                wait is not asked for it; of those who wait, the turns of such as would be late are lost.
 
         Raises:
             ExpertBusy: there is no turn for it, or none in time.
         """
         lane, now = self._lanes[expert], self._clock()
         if lane.queue.opens(caller.tenant, caller.weight, *self._bounds(lane)):
+            lane.came(turned_away=False)
             lane.queue.begin(caller.tenant, caller.weight, tokens)
             return self._given(expert, lane, caller.tenant, tokens, now)
         ends = math.inf if ends_at is None else ends_at
         wait_s = self._wait_s(lane, caller, ends)
-        if now + MARGIN * wait_s + needs_s > ends:
+        if now + lane.margin * wait_s + needs_s > ends:
+            lane.came(turned_away=True)
             raise self._refused(expert, caller.tenant, "hopeless", wait_s, now, now)
         entry, pushed = lane.queue.push(caller.tenant, caller.weight, tokens, ends, needs_s)
         for other in pushed:
             self._turned_away(expert, lane, other, "full")
+        lane.came(turned_away=entry is None)
         if entry is None:
             raise self._refused(expert, caller.tenant, "full", wait_s, now, now)
         return await self._waited(expert, lane, entry, now)
@@ -171,10 +195,14 @@ class Lanes:
     ) -> bool:
         """Whether `enter` would let a call wait for none of these experts. Cheap: to be asked before all else is done.
 
-        `needs_s`: of each expert, as for `enter`.
+        Where it is so, the call counts as turned away by each. `needs_s`: of each expert, as for `enter`.
         """
         ends = math.inf if ends_at is None else ends_at
-        return bool(experts) and all(self._shut(name, caller, ends - now, ends, needs_s) for name in experts)
+        shut = bool(experts) and all(self._shut(name, caller, ends - now, ends, needs_s) for name in experts)
+        if shut:
+            for name in experts:
+                self._lanes[name].came(turned_away=True)
+        return shut
 
     def _shut(
         self, expert: str, caller: Caller, left_s: float, ends_at: float, needs_s: Callable[[str], float]
@@ -184,7 +212,7 @@ class Lanes:
             return False
         if not lane.queue.admits(caller.tenant, caller.weight, max(1, int(lane.tokens))):
             return True
-        return left_s < math.inf and MARGIN * self._wait_s(lane, caller, ends_at) + needs_s(expert) > left_s
+        return left_s < math.inf and lane.margin * self._wait_s(lane, caller, ends_at) + needs_s(expert) > left_s
 
     def _bounds(self, lane: _Lane) -> tuple[int, int]:
         """How many calls may be under way; and so many whoever's they are.
@@ -195,15 +223,13 @@ class Lanes:
         if lane.limit.probing:
             few = concurrency.few(lane.limit, self._settings)
             return few, few
-        allowed = int(lane.limit.calls)
-        return allowed, allowed - allowed // KEPT
+        return int(lane.limit.calls), lane.shared
 
     def _wait_s(self, lane: _Lane, caller: Caller, ends_at: float) -> float:
-        allowed = int(lane.limit.calls)
         if lane.hold_s is None or lane.queue.opens(caller.tenant, caller.weight, *self._bounds(lane)):
             return 0.0
         turns = 1 + lane.queue.tokens_before(caller.tenant, caller.weight, ends_at) / max(lane.tokens, 1.0)
-        return turns * lane.hold_s / allowed
+        return turns * lane.hold_s / lane.shared
 
     def _heard(self, lane: _Lane, turn: Turn, delay_s: float) -> None:
         if turn.heard:

@@ -212,7 +212,7 @@ async def test_a_turn_does_not_go_to_one_that_is_already_leaving() -> None:
 
 @virtual
 async def test_the_door_knows_when_all_is_in_vain() -> None:
-    """As `enter` would say, for all of the experts at once; it changes nothing."""
+    """As `enter` would say, for all of the experts at once."""
     world = World()
     world.lanes.configured([EXPERT, "bob"], TWO)
 
@@ -222,9 +222,9 @@ async def test_the_door_knows_when_all_is_in_vain() -> None:
 
     assert not hopeless(0.1, needs_s=9.0)  # a turn is free
     turns = await world.full()
-    assert hopeless(0.6)
-    assert hopeless(1.0, needs_s=0.4)
-    assert not hopeless(1.0, needs_s=0.3)
+    assert hopeless(0.53)
+    assert hopeless(1.0, needs_s=0.46)
+    assert not hopeless(1.0, needs_s=0.4)
     assert not hopeless(0.4, experts=(EXPERT, "bob"))
     assert not hopeless(0.4, experts=())
     assert not hopeless(None, needs_s=9.0)
@@ -236,6 +236,32 @@ async def test_the_door_knows_when_all_is_in_vain() -> None:
         world.end(turn)
     for task in waiting:
         world.end(await task)
+    world.nothing_is_left()
+
+
+@virtual
+async def test_the_more_are_turned_away_the_surer_one_must_be_to_be_in_time() -> None:
+    """Whoever asks at the door or for a turn; and less sure again, when calls find free turns."""
+    world = World()
+
+    def hopeless(left_s: float) -> bool:
+        return world.lanes.hopeless([EXPERT], ADA, now() + left_s, now(), lambda expert: 0.0)
+
+    turns = await world.full()
+    assert not hopeless(1.0)
+    for _ in range(150):
+        assert hopeless(0.1)
+        with pytest.raises(ExpertBusy):
+            await world.lanes.enter(EXPERT, ADA, 10, now() + 0.1)
+    assert hopeless(1.0)
+    for turn in turns:
+        world.end(turn)
+    for _ in range(200):
+        world.end(await world.waits())
+    turns = await world.full()
+    assert not hopeless(1.0)
+    for turn in turns:
+        world.end(turn)
     world.nothing_is_left()
 
 
