@@ -44,7 +44,7 @@ from loadtest.server import REPOSITORY, Served, end_on_sigterm, serving
 
 QUICKSTART = REPOSITORY / "configs" / "quickstart"
 EXPERT, QUESTIONS = "sage", 500
-TOKENS, SIGMA, TTFT_S = 40, 0.5, 0.02
+TOKENS, MOST_TOKENS, SIGMA, TTFT_S = 40, 100, 0.5, 0.02  # an answer that alone takes too long would tell nothing
 GOOD = 3  # times an answer's time
 UP_TO_PEAK, OVER = (0.5, 0.8, 0.9, 1.0), (2.0, 10.0)
 WINDOW_S = 1.0
@@ -52,6 +52,8 @@ QUIET, FLOOD = 0.1, 3.0  # of capacity, by the quiet tenant and by the other one
 AT_ONCE_S = 0.005  # a refusal that comes later waited
 TENANTS = ("quiet", "flood")
 FLOODS = 2
+FILL, REFUSALS = 40, 1000  # calls for each slot, more than the lane and its queue hold; that are counted
+SETTLED_S, SILENT_S = 5.0, 600.0
 UNBOUNDED = {"least": 100_000, "first": 100_000, "most": 100_000}
 LIMIT = re.compile(rf'^symposium_calls_limit{{expert="{EXPERT}"}} (\S+)$', re.MULTILINE)
 JsonObject = dict[str, Any]
@@ -98,15 +100,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a load, and what it took of the router: CPU seconds, resident MiB at its end; and the limits of
-    calls under way, as they were meanwhile.
+    """What came of a load, and what it took of the router: CPU seconds, resident MiB at its end; and how many calls
+    could be under way then.
     """
 
     seen: Sequence[Seen]
     seconds: float
     cpu_s: float
     rss_mib: float
-    limits: Sequence[float]
+    limit: int
 
     @property
     def goodput(self) -> float:
@@ -123,7 +125,7 @@ class Load:
             "refused_ms_p50": round(quantile(refused, 0.5) * 1000, 2),
             "refused_ms_p99": round(quantile(refused, 0.99) * 1000, 2),
             "refused_late": round(sum(one > AT_ONCE_S for one in refused) / max(len(refused), 1), 4),
-            "limit": [min(self.limits, default=0), max(self.limits, default=0)],
+            "limit_at_end": self.limit,
             "router_cpu_s": round(self.cpu_s, 2),
             "router_rss_mib": round(self.rss_mib, 1),
         }
@@ -143,7 +145,7 @@ def book_rows() -> list[tuple[str, str, str, int]]:
     rng = random.Random(0)
     drawn = [rng.lognormvariate(0, SIGMA) for _ in range(QUESTIONS)]
     scale = TOKENS / fmean(drawn)
-    tokens = [max(2, round(scale * one)) for one in drawn]
+    tokens = [min(max(2, round(scale * one)), MOST_TOKENS) for one in drawn]
     return [(question(number), EXPERT, "word " * count, count) for number, count in enumerate(tokens)]
 
 
@@ -177,10 +179,10 @@ def configuration(server: RecordedServer, expert: Expert, *, bounded: bool) -> J
 class Clients:
     """All that ask, over one session."""
 
-    def __init__(self, served: Served, expert: Expert, session: aiohttp.ClientSession) -> None:
+    def __init__(self, served: Served, server: RecordedServer, expert: Expert, session: aiohttp.ClientSession) -> None:
         self._url, self._session = served.url, session
         self.router = served.replica("symposium")
-        self.expert = expert
+        self.server, self.expert = server, expert
 
     async def load(
         self, times: float, seconds: float, *, deadline: bool, tenant: str = TENANTS[0], seed: int = 0
@@ -188,25 +190,22 @@ class Clients:
         """So many times what there is, for so long."""
         per_s = times * self.expert.capacity_per_s
         ats = poisson(round(per_s * seconds), per_s, seed)
-        cpu_s, seen, limits = cpu(self.router), list[Seen](), list[float]()
+        cpu_s, seen = cpu(self.router), list[Seen]()
 
         async def ask(number: int) -> None:
-            seen.append(await self._ask(ats[number], question(seed * len(ats) + number), tenant, deadline=deadline))
+            seen.append(await self.ask(ats[number], question(seed * len(ats) + number), tenant, deadline=deadline))
 
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(self._watch(limits))
-            await run(ats, ask)
-            watching.cancel()
-        return Load(seen, ats[-1], cpu(self.router) - cpu_s, self.router.memory_info().rss / 2**20, limits)
+        await run(ats, ask)
+        cpu_s, rss_mib = cpu(self.router) - cpu_s, self.router.memory_info().rss / 2**20
+        return Load(seen, ats[-1], cpu_s, rss_mib, await self._limit())
 
-    async def _watch(self, limits: list[float]) -> None:
-        while True:
-            await asyncio.sleep(WINDOW_S)
-            async with self._session.get(f"{self._url}/metrics") as response:
-                found = LIMIT.search(await response.text())
-            limits += [float(found[1])] if found else []
+    async def _limit(self) -> int:
+        async with self._session.get(f"{self._url}/metrics") as response:
+            found = LIMIT.search(await response.text())
+        assert found is not None
+        return int(float(found[1]))
 
-    async def _ask(self, at_s: float, asked: str, tenant: str, *, deadline: bool) -> Seen:
+    async def ask(self, at_s: float, asked: str, tenant: str, *, deadline: bool) -> Seen:
         body = {"model": EXPERT, "messages": [{"role": "user", "content": asked}]}
         headers = {"authorization": f"Bearer {key(tenant)}"}
         if deadline:
@@ -250,20 +249,44 @@ async def bounded(clients: Clients, seconds: float, console: Console) -> JsonObj
     served_cpu_s = own_cpu_s(loads[1.0]) / len(loads[1.0].seen)
     report: JsonObject = {"peak_goodput_per_s": round(peak, 2), "served_cpu_ms": round(served_cpu_s * 1000, 2)}
     for times in OVER:
-        over = await clients.load(times, seconds, deadline=True)
+        over = loads[times] = await clients.load(times, seconds, deadline=True)
         after = await clients.load(0.5, 10, deadline=True)
-        loads[times] = over
-        refused = sum(one.refused for one in over.seen)
-        refused_cpu_s = (own_cpu_s(over) - served_cpu_s * (len(over.seen) - refused)) / max(refused, 1)
         report[f"{times:g}x"] = {
             "of_peak": round(over.goodput / peak, 3),
             "recovered_s": recovered_s(after.seen, 10),
-            "refused_cpu_ms": round(refused_cpu_s * 1000, 2),
             "rss_after_mib": round(after.rss_mib, 1),
         }
         console.print(f"{times:g} x", over.json(), report[f"{times:g}x"])
     report["loads"] = {f"{times:g}": load.json() for times, load in loads.items()}
-    return report | {"flood": await flooded(clients, seconds, console)}
+    report["flood"] = await flooded(clients, seconds, console)
+    report["refused_at_a_full_expert"] = await refused(clients, console)
+    return report
+
+
+async def refused(clients: Clients, console: Console) -> JsonObject:
+    """One after the other, by an expert that is as full as its lane allows and says nothing all the while."""
+    fill = clients.expert.slots * FILL
+    clients.server.behave({"*": clients.expert.pace() | {"ttft_s": SILENT_S}})
+
+    async def ask(number: int) -> Seen:
+        return await clients.ask(0.0, question(number), TENANTS[1], deadline=False)
+
+    filling = [asyncio.create_task(ask(number)) for number in range(fill)]
+    await asyncio.sleep(SETTLED_S)
+    cpu_s, seen = cpu(clients.router), [await ask(number) for number in range(REFUSALS)]
+    cpu_s = cpu(clients.router) - cpu_s
+    for task in filling:
+        task.cancel()
+    await asyncio.gather(*filling, return_exceptions=True)
+    took_ms = [one.seconds * 1000 for one in seen]
+    report = {
+        "outcomes": dict(Counter(one.outcome for one in seen)),
+        "cpu_ms": round(cpu_s / REFUSALS * 1000, 2),
+        "ms_p50": round(quantile(took_ms, 0.5), 2),
+        "ms_p99": round(quantile(took_ms, 0.99), 2),
+    }
+    console.print("refused at a full expert", report)
+    return report
 
 
 async def idle(router: psutil.Process, seconds: float) -> float:
@@ -305,9 +328,11 @@ async def unbounded(clients: Clients, seconds: float, console: Console) -> JsonO
     return found
 
 
-async def measured(served: Served, expert: Expert, seconds: float, console: Console, *, is_bounded: bool) -> JsonObject:
+async def measured(
+    served: Served, server: RecordedServer, expert: Expert, seconds: float, console: Console, *, is_bounded: bool
+) -> JsonObject:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        clients = Clients(served, expert, session)
+        clients = Clients(served, server, expert, session)
         return await (bounded if is_bounded else unbounded)(clients, seconds, console)
 
 
@@ -328,12 +353,12 @@ def main() -> None:
         write_book(folder / "book.parquet", book_rows())
         (folder / "profiles.json").write_text(json.dumps({"format": 2, "experts": {EXPERT: profile}}))
         with recorded_experts(folder / "book.parquet", folder / "experts.log") as server:
-            server.behave({"*": expert.pace()})
             for way in (True, False):
                 config = folder / "symposium.yaml"
                 config.write_text(json.dumps(configuration(server, expert, bounded=way)))
+                server.behave({"*": expert.pace()})
                 with serving(config, folder / "serve.log") as served:
-                    found = asyncio.run(measured(served, expert, options.seconds, console, is_bounded=way))
+                    found = asyncio.run(measured(served, server, expert, options.seconds, console, is_bounded=way))
                 report["bounded" if way else "unbounded_fifo"] = found
     publish(report, options.json)
 

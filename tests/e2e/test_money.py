@@ -134,6 +134,52 @@ def test_what_a_killed_router_held_is_settled_by_another(paying: tuple[Served, B
     assert after["output_tokens"] - before["output_tokens"] == engine_tokens(served) - tokens
 
 
+def test_a_retry_after_its_router_was_killed_is_run_once_more(paying: tuple[Served, Books]) -> None:
+    """With its key. What the killed router's runs had generated is booked, each run once; who was answered is answered
+    from what is kept.
+    """
+    served, books = paying
+    before, tokens = books.usage(), engine_tokens(served)
+    keys = [f"key-{number}" for number in range(8)]
+    broken, answers = list[str](), dict[str, str]()
+
+    def ask(key: str) -> httpx.Response | None:
+        body = {"model": "math", "messages": [QUESTION], "max_tokens": 450, "ignore_eos": True}
+        try:
+            answer = httpx.post(
+                f"{served.url}/v1/chat/completions", json=body, headers={"idempotency-key": key}, timeout=60
+            )
+        except httpx.HTTPError:
+            return None  # its router is killed
+        return answer if answer.status_code == 200 else None
+
+    def until_answered(key: str) -> None:
+        while (answer := ask(key)) is None:
+            broken.append(key)
+            time.sleep(0.5)
+        answers[key] = answer.text
+
+    asking = [threading.Thread(target=until_answered, args=(key,)) for key in keys]
+    for thread in asking:
+        thread.start()
+    eventually(lambda: books.held_usd() > 0)
+    routers = [p for p in served.processes("ray::ServeReplica") if ":symposium:" in " ".join(p.cmdline())]
+    routers[0].kill()
+    for thread in asking:
+        thread.join(timeout=90)
+    assert set(answers) == set(keys)
+    assert broken, "no request was under way at the router that was killed"
+    eventually(lambda: books.held_usd() == 0)
+    after = books.usage()
+    assert len(keys) < after["calls"] - before["calls"] <= len(keys) + len(set(broken))
+    assert after["output_tokens"] - before["output_tokens"] == engine_tokens(served) - tokens
+    for key in keys:
+        again = ask(key)
+        assert again is not None
+        assert (again.headers["idempotency-replayed"], again.text) == ("true", answers[key])
+    assert books.usage()["calls"] == after["calls"]
+
+
 def test_usage_is_printed_for_people_and_programs(paying: tuple[Served, Books], tmp_path: Path) -> None:
     """The sums of the journal as CSV."""
     served, _ = paying
