@@ -14,7 +14,7 @@ from experts.client import Endpoint
 from experts.errors import ExpertError, ExpertRefused, ExpertTimeout, ExpertUnreachable
 from router.budget import Fit, Stopped
 from router.caller import NOBODY, Caller
-from router.lanes import Turn
+from router.lane import Turn
 from router.outlook import Outlook
 from router.purse import FREE, Funds
 from router.records import Cut, Decision, Failure, JsonObject, Kind, Query, Reply, Usage

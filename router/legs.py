@@ -21,7 +21,8 @@ from router.call import Call, Leg
 from router.events import Emit, LegEnded, LegSettled
 from router.forecast import Forecast
 from router.health import Health
-from router.lanes import Lanes, Turn
+from router.lane import Turn
+from router.lanes import Lanes
 from router.records import Failure, JsonObject, Kind, Reply, Usage
 from router.trace_context import Trace
 from router.watch import Watch

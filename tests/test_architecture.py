@@ -24,7 +24,7 @@ DECISIONS = (
     "answers values structured vote consensus synthesis aggregate breaker allowance latency sessions "
     "rates surface correctness jury stopping replay assign assignment assigned feedback pace pricing "
     "budget affordable offers panel_search prospects quality unaffordable "
-    "concurrency fair_queue forecast outlook "
+    "concurrency fair_queue lane forecast outlook "
     "caller callers rate_limits usage "
     "registry registry_rows feedback_tally feedback_versions "
     "ledger ledger_sums money"

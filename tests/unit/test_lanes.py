@@ -13,7 +13,8 @@ from router.caller import Caller
 from router.concurrency import MOST_CALM
 from router.config import Concurrency
 from router.events import Event, Waited
-from router.lanes import Lanes, Turn
+from router.lane import Turn
+from router.lanes import Lanes
 from tests.unit.lane_world import in_virtual_time, now
 
 EXPERT = "ada"
@@ -49,7 +50,7 @@ class World:
 
     def nothing_is_left(self) -> None:
         assert (self.lanes.load(EXPERT), self.lanes.queued(EXPERT)) == (0, 0)
-        assert self.lanes._lanes[EXPERT].waiting == {}
+        assert self.lanes._waiting[EXPERT] == {}
 
 
 def virtual(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -320,6 +321,21 @@ def test_clients_that_leave_and_refused_questions_say_nothing() -> None:
     assert in_virtual_time(limit_after("cut", None, 0.05)) == 8
 
 
+def test_what_keeps_this_process_busy_is_not_the_experts_delay() -> None:
+    """As long as the loop takes for a round, so long a first token may have waited here."""
+    clock = [5.0]
+    lanes = Lanes([EXPERT], ADAPTING, lambda: clock[0], lambda event: None)
+
+    async def heard() -> tuple[float, ...]:
+        turn = await lanes.enter(EXPERT, ADA, 100)
+        asyncio.get_running_loop().call_soon(clock.__setitem__, 0, 5.2)  # somebody else's work
+        lanes.spoke(turn, 1.0)
+        await turns_of_the_loop()
+        return lanes._lanes[EXPERT].limit.calm
+
+    assert in_virtual_time(heard()) == pytest.approx((1.0 - 2 * 0.2,))
+
+
 def test_calls_that_do_well_raise_it() -> None:
     """As soon as their first tokens are there; their ends do not count again."""
 
@@ -333,6 +349,7 @@ def test_calls_that_do_well_raise_it() -> None:
             await asyncio.sleep(0.1)
             for turn in turns:
                 world.lanes.spoke(turn, 0.1)
+            await turns_of_the_loop()
             spoke = world.lanes._lanes[EXPERT].limit.calls
             await asyncio.sleep(0.9)
             for turn in turns:
