@@ -162,12 +162,13 @@ class Funding:
         """
         room = (short.meter.limit or 0) - short.settled - short.held
         mine = decision.budget.nanos
-        if short.passing or (mine is not None and mine <= room):
-            raise self._spent(short, decision.policy, decision.ticket)
-        budget = replace(decision.budget, nanos=max(1, room))
+        in_vain = short.passing or (mine is not None and mine <= room)
+        budget = replace(decision.budget, nanos=1 if in_vain else max(1, room))
         found = self._affordable(decision, budget)
         if isinstance(found, Unaffordable):
             raise self._spent(short, decision.policy, decision.ticket, refusal(found, budget).details)
+        if in_vain:
+            raise self._spent(short, decision.policy, decision.ticket)
         return replace(decision, plan=found, budget=budget)
 
     def _affordable(self, decision: Decision, budget: Budget) -> Plan | Unaffordable:

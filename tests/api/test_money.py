@@ -80,6 +80,20 @@ async def test_a_budget_that_pays_for_ten_serves_ten(world: World, tmp_path: Pat
     assert world.metric("symposium_budget_held_usd", tenant="poor") == pytest.approx(0)
 
 
+async def test_what_others_hold_may_be_free_again_and_what_would_have_done_is_said(world: World) -> None:
+    """429 that may come again soon, with the cheapest and the fastest plan."""
+    headers, body = bearer("poor"), ask("solo", max_tokens=6)
+    answers = await asyncio.gather(*(asyncio.to_thread(world.post, body, **headers) for _ in range(30)))
+    held = [answer for answer in answers if answer.json().get("error", {}).get("code") == "rate_limit_exceeded"]
+    assert held
+    for answer in held:
+        error = answer.json()["error"]
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        assert "x-should-retry" not in answer.headers or answer.headers["x-should-retry"] == "true"
+        assert (error["account"], error["held_usd"] > 0) == ("tenant/poor", True)
+        assert error["cheapest"]["cost_usd"] == error["fastest"]["cost_usd"] == pytest.approx(SUM_NANOS / 1e9, rel=0.5)
+
+
 def test_a_spent_budget_refuses_and_says_what_would_have_done(world: World) -> None:
     """429 that no client repeats: the account, how it stands, and the cheapest plan."""
     answer = world.post(ask("solo", max_tokens=6), **bearer("tiny"))
