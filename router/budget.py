@@ -118,7 +118,9 @@ def resolve(wish: Wish, levels: Mapping[str, Budgets], output_tokens: int | None
     """
     for name, param in PARAM.items():
         _check(name, getattr(wish, name), param)
-    held = {name: said for name in QueryBudget.model_fields if (said := _held(name, getattr(wish, name), levels))}
+    levels = {level: budgets for level, budgets in levels.items() if budgets.model_fields_set}  # what says something
+    names = [name for name in QueryBudget.model_fields if levels or getattr(wish, name) is not None]
+    held = {name: said for name in names if (said := _held(name, getattr(wish, name), levels))}
     if wish.ttft_ms is not None and wish.tpot_ms is not None and output_tokens is not None:
         whole = _Said(wish.ttft_ms + wish.tpot_ms * (min(output_tokens, MOST) - 1), QUERY)
         held["deadline_ms"] = min(held.get("deadline_ms", whole), whole, key=lambda said: said.value)
