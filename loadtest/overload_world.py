@@ -1,6 +1,6 @@
 """One recorded expert of so many slots, a symposium before it, and clients that ask whether or not there is room.
 
-Must not know what is measured, nor what is wanted.
+What came of it is counted here; what is compared, and what is wanted, is `overload.py`'s.
 """
 
 from __future__ import annotations
@@ -26,11 +26,22 @@ QUICKSTART = REPOSITORY / "configs" / "quickstart"
 EXPERT, QUESTIONS = "sage", 500
 TOKENS, MOST_TOKENS, SIGMA, TTFT_S = 40, 100, 0.5, 0.02  # an answer that alone takes too long would tell nothing
 GOOD = 3  # times an answer's time
-AT_ONCE_S = 0.005  # a refusal that comes later waited
+AT_ONCE_S = 0.005  # wanted of a refusal
 TENANTS = ("quiet", "flood")
 UNBOUNDED = {"least": 100_000, "first": 100_000, "most": 100_000}
 LIMIT = re.compile(rf'^symposium_calls_limit{{expert="{EXPERT}"}} (\S+)$', re.MULTILINE)
 JsonObject = dict[str, Any]
+
+
+def _lengths() -> list[int]:
+    """Output tokens of the answer to each question, TOKENS on the mean."""
+    rng = random.Random(0)
+    drawn = [rng.lognormvariate(0, SIGMA) for _ in range(QUESTIONS)]
+    scale = TOKENS / fmean(drawn)
+    return [min(max(2, round(scale * one)), MOST_TOKENS) for one in drawn]
+
+
+ANSWERS = _lengths()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,10 @@ class Expert:
     def good_s(self) -> float:
         return GOOD * self.answer_s
 
+    def takes_s(self, number: int) -> float:
+        """The answer to that question, begun at once."""
+        return TTFT_S + (ANSWERS[number % QUESTIONS] - 1) * (self.answer_s - TTFT_S) / (TOKENS - 1)
+
     def pace(self) -> JsonObject:
         """As recorded experts are told."""
         return {
@@ -60,12 +75,15 @@ class Expert:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request. `at_s`: since the load began. `good`: answered whole in time."""
+    """One request. `at_s`: since the load began. `good`: answered whole in time. `added_s`: beside what its answer by
+    itself takes.
+    """
 
     at_s: float
     seconds: float
     outcome: str
     good: bool
+    added_s: float
 
     @property
     def refused(self) -> bool:
@@ -74,8 +92,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a load, and what it took of the router: CPU seconds, resident MiB at its end; and how many calls
-    could be under way then.
+    """What came of a load of so many seconds, and what it took of the router: CPU seconds, resident MiB at its end; and
+    how many calls could be under way then. `warm_s`: until then the expert was not full yet.
     """
 
     seen: Sequence[Seen]
@@ -83,18 +101,23 @@ class Load:
     cpu_s: float
     rss_mib: float
     limit: int
+    warm_s: float
 
     @property
     def goodput(self) -> float:
-        return sum(one.good for one in self.seen) / self.seconds
+        """Good answers a second: those that came after the expert was full and before the load's end."""
+        return self._good(self.warm_s, self.seconds)
+
+    def _good(self, since_s: float, until_s: float) -> float:
+        came = (one.at_s + one.seconds for one in self.seen if one.good)
+        return sum(since_s <= at_s < until_s for at_s in came) / (until_s - since_s)
 
     def json(self) -> JsonObject:
         refused = [one.seconds for one in self.seen if one.refused]
-        second_half = [one for one in self.seen if one.at_s >= self.seconds / 2]
         return {
             "asked_per_s": round(len(self.seen) / self.seconds, 1),
             "goodput_per_s": round(self.goodput, 2),
-            "goodput_per_s_second_half": round(sum(one.good for one in second_half) / (self.seconds / 2), 2),
+            "goodput_per_s_second_half": round(self._good(self.seconds / 2, self.seconds), 2),
             "outcomes": dict(Counter(one.outcome for one in self.seen)),
             "refused_ms_p50": round(quantile(refused, 0.5) * 1000, 2),
             "refused_ms_p99": round(quantile(refused, 0.99) * 1000, 2),
@@ -115,12 +138,7 @@ def question(number: int) -> str:
 
 
 def book_rows() -> list[tuple[str, str, str, int]]:
-    """TOKENS output tokens on the mean."""
-    rng = random.Random(0)
-    drawn = [rng.lognormvariate(0, SIGMA) for _ in range(QUESTIONS)]
-    scale = TOKENS / fmean(drawn)
-    tokens = [min(max(2, round(scale * one)), MOST_TOKENS) for one in drawn]
-    return [(question(number), EXPERT, "word " * count, count) for number, count in enumerate(tokens)]
+    return [(question(number), EXPERT, "word " * count, count) for number, count in enumerate(ANSWERS)]
 
 
 def key(tenant: str) -> str:
@@ -167,11 +185,11 @@ class Clients:
         cpu_s, seen = cpu(self.router), list[Seen]()
 
         async def ask(number: int) -> None:
-            seen.append(await self.ask(ats[number], question(seed * len(ats) + number), tenant, deadline=deadline))
+            seen.append(await self.ask(ats[number], seed * len(ats) + number, tenant, deadline=deadline))
 
         await run(ats, ask)
         cpu_s, rss_mib = cpu(self.router) - cpu_s, self.router.memory_info().rss / 2**20
-        return Load(seen, ats[-1], cpu_s, rss_mib, await self._limit())
+        return Load(seen, ats[-1], cpu_s, rss_mib, await self._limit(), self.expert.good_s)
 
     async def _limit(self) -> int:
         async with self._session.get(f"{self._url}/metrics") as response:
@@ -179,8 +197,8 @@ class Clients:
         assert found is not None
         return int(float(found[1]))
 
-    async def ask(self, at_s: float, asked: str, tenant: str, *, deadline: bool) -> Seen:
-        body = {"model": EXPERT, "messages": [{"role": "user", "content": asked}]}
+    async def ask(self, at_s: float, number: int, tenant: str, *, deadline: bool) -> Seen:
+        body = {"model": EXPERT, "messages": [{"role": "user", "content": question(number)}]}
         headers = {"authorization": f"Bearer {key(tenant)}"}
         if deadline:
             headers["x-symposium-deadline-ms"] = f"{self.expert.good_s * 1000:.0f}"
@@ -192,7 +210,8 @@ class Clients:
         except (aiohttp.ClientError, TimeoutError) as error:
             outcome = type(error).__name__
         seconds = time.monotonic() - began
-        return Seen(at_s, seconds, outcome, outcome == "whole" and seconds <= self.expert.good_s)
+        good = outcome == "whole" and seconds <= self.expert.good_s
+        return Seen(at_s, seconds, outcome, good, seconds - self.expert.takes_s(number))
 
 
 def cpu(process: psutil.Process) -> float:

@@ -45,7 +45,7 @@ def overloaded(ends_at: float | None, now: float, fastest: Mapping[str, Any]) ->
     if ends_at is None:
         return Overloaded("The experts are overloaded; try again shortly.", code="overloaded", details=details)
     return DeadlineUnreachable(
-        f"No expert could begin to answer within the {max(0.0, ends_at - now):.3g} s that are left: too many wait.",
+        f"No expert is likely to answer within the {max(0.0, ends_at - now):.3g} s that are left: too many wait.",
         code="deadline_unreachable",
         retryable=True,
         retry_after_s=1,

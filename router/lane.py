@@ -14,7 +14,7 @@ from router.config import Concurrency
 from router.fair_queue import FairQueue
 
 KEPT = 8  # one turn in so many is only for tenants that have less than their part
-MARGIN, CHOOSY = 1.1, 1.5  # of foreseen waits; and so much more where all are turned away
+MARGIN, MARGIN_TURNED_AWAY = 1.1, 1.5  # of foreseen waits; and so much more where all are turned away
 LEARNING = 1 / 32  # weight of one call in how long calls take
 LEARNING_TURNED = 1 / 64  # weight of one call in how many are turned away
 LATE = ("cut", "deadline")  # outcomes of calls that had to go before their first token, not by the client's will
@@ -39,8 +39,8 @@ class Turn:
 
 @dataclass(slots=True)
 class Lane:
-    """One expert. `hold_s` and `tokens`: of its calls on the mean; None before one has ended. `turned_away`: the share
-    of those that came of late.
+    """One expert. `hold_s` and `tokens`: how long its calls take, and how many tokens, on the mean; None and 0 before
+    one has ended. `turned_away`: the share of the latest calls that were turned away as they came.
     """
 
     queue: FairQueue
@@ -96,18 +96,18 @@ class Lane:
         One that turns out too long is a refusal that came late, or an answer that is cut off: a turn that was wasted,
         which somebody else could have used. The more come, the less is lost with one that is turned away.
         """
-        return MARGIN + CHOOSY * self.turned_away
+        return MARGIN + MARGIN_TURNED_AWAY * self.turned_away
 
-    def hopeless(self, wait_s: float, needs_s: float, left_s: float) -> bool:
-        """Whether there is not enough time left for such a wait and what comes after it."""
-        return self.margin * wait_s + needs_s > left_s
+    def through_s(self, caller: Caller, ends_at: float, needs_s: float) -> float:
+        """In how long its call would be through, with the margin that decides whether it may wait."""
+        return self.margin * self.wait_s(caller, ends_at) + needs_s
 
     def admits(self, caller: Caller) -> bool:
         """Whether there is room for it to wait."""
         return self.queue.admits(caller.tenant, caller.weight, max(1, int(self.tokens)))
 
-    def came(self, *, turned_away: bool) -> None:
-        """A call: is there a turn for it, now or later?"""
+    def arrived(self, turned_away: float) -> None:
+        """A call has come: 1 where it was turned away, less where others might have taken it."""
         self.turned_away += LEARNING_TURNED * (turned_away - self.turned_away)
 
     def ended(self, turn: Turn, seconds: float, tokens: int | None) -> None:

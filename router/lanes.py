@@ -19,6 +19,7 @@ from router.fair_queue import Entry
 from router.lane import Lane, Turn
 
 ROUNDS = 2  # of the event loop, that a first token waits for its turn here; measured: 2 to 3
+MOST_OURS = 0.75  # of a delay
 Waiting = dict[Entry, asyncio.Future[Turn]]
 
 
@@ -59,19 +60,19 @@ class Lanes:
         """
         lane, now = self._lanes[expert], self._clock()
         if lane.opens(caller):
-            lane.came(turned_away=False)
+            lane.arrived(turned_away=0)
             lane.queue.begin(caller.tenant, caller.weight, tokens)
             self._emit(Waited(expert, caller.tenant, 0.0))
             return Turn(expert, caller.tenant, tokens, lane.queue.under_way, now)
         ends = math.inf if ends_at is None else ends_at
         wait_s = lane.wait_s(caller, ends)
-        if lane.hopeless(wait_s, needs_s, ends - now):
-            lane.came(turned_away=True)
+        if now + lane.margin * wait_s + needs_s > ends:
+            lane.arrived(turned_away=needs_s <= ends - now)  # else it is its own fault
             raise self._refused(expert, caller.tenant, "hopeless", wait_s, now, now)
         entry, pushed = lane.queue.push(caller.tenant, caller.weight, tokens, ends, needs_s)
         for other in pushed:
             self._turned_away(expert, other, "full")
-        lane.came(turned_away=entry is None)
+        lane.arrived(turned_away=entry is None)
         if entry is None:
             raise self._refused(expert, caller.tenant, "full", wait_s, now, now)
         return await self._waited(expert, entry, now)
@@ -115,8 +116,11 @@ class Lanes:
 
         def heard() -> None:
             now = self._clock()
-            self._lanes[turn.expert].heard(turn, max(first_token_s - ROUNDS * (now - read_at), 0.0), now)
-            self._serve(turn.expert)
+            ours_s = ROUNDS * (now - read_at)
+            if ours_s < MOST_OURS * first_token_s:
+                self._lanes[turn.expert].heard(turn, first_token_s - ours_s, now)
+                self._serve(turn.expert)
+            turn.heard = True  # else it tells more of this process than of the expert
 
         asyncio.get_running_loop().call_soon(heard)
 
@@ -136,6 +140,10 @@ class Lanes:
         """How long a call would wait for its turn, were it to enter now, as far as known."""
         return self._lanes[expert].wait_s(caller, math.inf if ends_at is None else ends_at)
 
+    def through_s(self, expert: str, caller: Caller, ends_at: float | None, needs_s: float) -> float:
+        """In how long a call would be through that needs so long after its wait, as `enter` and `hopeless` reckon."""
+        return self._lanes[expert].through_s(caller, math.inf if ends_at is None else ends_at, needs_s)
+
     def hopeless(
         self,
         experts: Collection[str],
@@ -146,7 +154,7 @@ class Lanes:
     ) -> bool:
         """Whether `enter` would let a call wait for none of these experts. Cheap: to be asked before all else is done.
 
-        Where it is so, the call counts as turned away by each. `needs_s`: of each expert, as for `enter`.
+        Where it is so, the call counts as turned away by them together. `needs_s`: of each expert, as for `enter`.
         """
         ends = math.inf if ends_at is None else ends_at
 
@@ -155,13 +163,13 @@ class Lanes:
                 return False
             if not lane.admits(caller):
                 return True
-            return ends < math.inf and lane.hopeless(lane.wait_s(caller, ends), needs_s(name), ends - now)
+            return ends < math.inf and now + lane.through_s(caller, ends, needs_s(name)) > ends
 
         asked = [(self._lanes[name], name) for name in experts]
         if not asked or not all(shut(*one) for one in asked):
             return False
-        for lane, _ in asked:
-            lane.came(turned_away=True)
+        for lane, name in asked:
+            lane.arrived(turned_away=(now + needs_s(name) <= ends) / len(asked))
         return True
 
     def _serve(self, expert: str) -> None:

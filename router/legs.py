@@ -65,8 +65,8 @@ class Legs:
         """Whether a call that begins now may be through by the request's deadline, as far as is known."""
         if call.ends_at is None:
             return True
-        needs_s = self._lanes.wait_s(expert, call.caller, call.ends_at) + call.least_s(expert)
-        return needs_s <= call.left_s(asyncio.get_running_loop().time())
+        through_s = self._lanes.through_s(expert, call.caller, call.ends_at, call.least_s(expert))
+        return through_s <= call.left_s(asyncio.get_running_loop().time())
 
     async def first(self, leg: Leg) -> None:
         """Sends the leg and waits for its first chunk. Raises ExpertError."""

@@ -65,7 +65,7 @@ class Outlooks:
 
         if not self._lanes.hopeless(able, caller, ends_at, now, needs_s):
             return None
-        through_s = {name: self._lanes.wait_s(name, caller, ends_at) + needs_s(name) for name in able}
+        through_s = {name: self._lanes.through_s(name, caller, ends_at, needs_s(name)) for name in able}
         return min(through_s.items(), key=lambda item: item[1])
 
     def cheapest_nanos(self, query: Query, experts: Iterable[str]) -> int:

@@ -144,22 +144,25 @@ def test_a_retry_after_its_router_was_killed_is_run_once_more(paying: tuple[Serv
     broken, answers = list[str](), dict[str, str]()
 
     def ask(key: str) -> httpx.Response | None:
+        """None where its router was killed, or somebody still waits for the killed one."""
         body = {"model": "math", "messages": [QUESTION], "max_tokens": 450, "ignore_eos": True}
         try:
             answer = httpx.post(
                 f"{served.url}/v1/chat/completions", json=body, headers={"idempotency-key": key}, timeout=60
             )
         except httpx.HTTPError:
-            return None  # its router is killed
+            return None
         return answer if answer.status_code == 200 else None
 
     def until_answered(key: str) -> None:
-        while (answer := ask(key)) is None:
+        until = time.monotonic() + 60
+        while (answer := ask(key)) is None and time.monotonic() < until:
             broken.append(key)
             time.sleep(0.5)
-        answers[key] = answer.text
+        if answer is not None:
+            answers[key] = answer.text
 
-    asking = [threading.Thread(target=until_answered, args=(key,)) for key in keys]
+    asking = [threading.Thread(target=until_answered, args=(key,), daemon=True) for key in keys]
     for thread in asking:
         thread.start()
     eventually(lambda: books.held_usd() > 0)
@@ -168,7 +171,6 @@ def test_a_retry_after_its_router_was_killed_is_run_once_more(paying: tuple[Serv
     for thread in asking:
         thread.join(timeout=90)
     assert set(answers) == set(keys)
-    assert broken, "no request was under way at the router that was killed"
     eventually(lambda: books.held_usd() == 0)
     after = books.usage()
     assert len(keys) < after["calls"] - before["calls"] <= len(keys) + len(set(broken))
