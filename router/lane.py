@@ -106,9 +106,9 @@ class Lane:
         """Whether there is room for it to wait."""
         return self.queue.admits(caller.tenant, caller.weight, max(1, int(self.tokens)))
 
-    def arrived(self, turned_away: float) -> None:
-        """A call has come: 1 where it was turned away, less where others might have taken it."""
-        self.turned_away += LEARNING_TURNED * (turned_away - self.turned_away)
+    def arrived(self, *, turned_away: bool, weight: float = 1.0) -> None:
+        """A call has come. `weight`: less where so many others might have taken it."""
+        self.turned_away += LEARNING_TURNED * weight * (turned_away - self.turned_away)
 
     def ended(self, turn: Turn, seconds: float, tokens: int | None) -> None:
         """A call is through."""

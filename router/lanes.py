@@ -60,14 +60,15 @@ class Lanes:
         """
         lane, now = self._lanes[expert], self._clock()
         if lane.opens(caller):
-            lane.arrived(turned_away=0)
+            lane.arrived(turned_away=False)
             lane.queue.begin(caller.tenant, caller.weight, tokens)
             self._emit(Waited(expert, caller.tenant, 0.0))
             return Turn(expert, caller.tenant, tokens, lane.queue.under_way, now)
         ends = math.inf if ends_at is None else ends_at
         wait_s = lane.wait_s(caller, ends)
         if now + lane.margin * wait_s + needs_s > ends:
-            lane.arrived(turned_away=needs_s <= ends - now)  # else it is its own fault
+            if now + needs_s <= ends:  # else it tells nothing of the lane
+                lane.arrived(turned_away=True)
             raise self._refused(expert, caller.tenant, "hopeless", wait_s, now, now)
         entry, pushed = lane.queue.push(caller.tenant, caller.weight, tokens, ends, needs_s)
         for other in pushed:
@@ -154,7 +155,7 @@ class Lanes:
     ) -> bool:
         """Whether `enter` would let a call wait for none of these experts. Cheap: to be asked before all else is done.
 
-        Where it is so, the call counts as turned away by them together. `needs_s`: of each expert, as for `enter`.
+        Where it is so, it counts as one call that they have turned away together. `needs_s`: of each, as for `enter`.
         """
         ends = math.inf if ends_at is None else ends_at
 
@@ -169,7 +170,8 @@ class Lanes:
         if not asked or not all(shut(*one) for one in asked):
             return False
         for lane, name in asked:
-            lane.arrived(turned_away=(now + needs_s(name) <= ends) / len(asked))
+            if now + needs_s(name) <= ends:
+                lane.arrived(turned_away=True, weight=1 / len(asked))
         return True
 
     def _serve(self, expert: str) -> None:

@@ -13,7 +13,7 @@ from router.caller import Caller
 from router.concurrency import MOST_CALM
 from router.config import Concurrency
 from router.events import Event, Waited
-from router.lane import Turn
+from router.lane import LEARNING_TURNED, Lane, Turn
 from router.lanes import Lanes
 from tests.unit.lane_world import in_virtual_time, now
 
@@ -275,6 +275,28 @@ def test_the_more_are_turned_away_the_surer_one_must_be_to_be_in_time(door: bool
         world.nothing_is_left()
 
     in_virtual_time(work())
+
+
+@virtual
+async def test_of_what_several_turn_away_together_each_has_its_part() -> None:
+    """Half of all that come is half at each of them, however many might have taken it."""
+    lanes = [Lane.begun(TWO) for _ in range(4)]
+    for number in range(2000):
+        lanes[number % 4].arrived(turned_away=False)
+        for lane in lanes:
+            lane.arrived(turned_away=True, weight=1 / 4)
+    assert [lane.turned_away for lane in lanes] == pytest.approx([0.5] * 4, abs=0.02)
+
+    world, experts = World(), [EXPERT, "bob"]
+    world.lanes.configured(experts, TWO)
+    turns = [await world.lanes.enter(expert, ADA, 100) for expert in experts for _ in range(2)]
+    for turn in turns:
+        world.end(turn)
+    for expert in experts:
+        for _ in range(2):
+            await world.lanes.enter(expert, ADA, 100)
+    assert world.lanes.hopeless(experts, ADA, now() + 0.1, now(), lambda expert: 0.0)
+    assert [world.lanes._lanes[expert].turned_away for expert in experts] == [LEARNING_TURNED / 2] * 2
 
 
 @virtual
