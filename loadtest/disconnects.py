@@ -32,7 +32,7 @@ from rich.progress import track
 from rich.table import Table
 
 from loadtest.liveness import Probe
-from loadtest.report import publish
+from loadtest.report import publish, quantile
 from loadtest.routing import configuration
 from loadtest.server import REPOSITORY, Served, end_on_sigterm, serving
 
@@ -241,12 +241,8 @@ def slowest(found: Mapping[tuple[str, str], Sequence[Left]], count: int = 5) -> 
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Nearest rank; of 20 values p99 is the largest."""
-    ordered = sorted(values)
-    if not ordered:
-        return {}
-    at = {"p50": 0.5, "p99": 0.99, "max": 1.0}
-    return {name: round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], 1) for name, q in at.items()}
+    at = {"p50": 0.5, "p99": 0.99, "max": 1.0} if values else {}
+    return {name: round(quantile(values, q), 1) for name, q in at.items()}
 
 
 def show(report: Mapping[str, Any], console: Console) -> None:

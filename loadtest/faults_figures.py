@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadtest.faults_world import BAD, LIMIT_S
+from loadtest.report import quantile
 
 JsonObject = dict[str, Any]
 Counts = Mapping[str, Mapping[str, int]]
@@ -94,8 +95,3 @@ def figures(cell: Cell) -> JsonObject:
         "took_s": round(cell.took_s, 1),
         "asked_again_after_s": None if cell.recovered_s is None else round(cell.recovered_s, 2),
     }
-
-
-def quantile(values: Sequence[float], q: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]

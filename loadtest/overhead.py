@@ -24,7 +24,7 @@ import psutil
 from rich.console import Console
 
 from loadtest.report import publish
-from loadtest.server import REPOSITORY, Served, serving
+from loadtest.server import REPOSITORY, Served, cpu_s_of, serving
 
 CONFIG = REPOSITORY / "configs" / "quickstart.yaml"
 QUESTIONS = REPOSITORY / "configs" / "quickstart" / "questions.jsonl"
@@ -46,7 +46,7 @@ async def one_round(served: Served, router: psutil.Process, questions: list[str]
     """Every question once, over `connections` connections that each wait for their answer before the next."""
     left = iter(questions)
     overheads: list[float] = []
-    before, began = _cpu_s(router), asyncio.get_running_loop().time()
+    before, began = cpu_s_of(router), asyncio.get_running_loop().time()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as session:
 
         async def worker() -> None:
@@ -55,7 +55,7 @@ async def one_round(served: Served, router: psutil.Process, questions: list[str]
 
         await asyncio.gather(*(worker() for _ in range(connections)))
     seconds = asyncio.get_running_loop().time() - began
-    cpu_ms = (_cpu_s(router) - before) * 1000 / len(questions)
+    cpu_ms = (cpu_s_of(router) - before) * 1000 / len(questions)
     return Round(connections, len(questions), overheads, cpu_ms, len(questions) / seconds)
 
 
@@ -66,11 +66,6 @@ async def _ask(session: aiohttp.ClientSession, url: str, question: str) -> float
         if response.status != 200:
             raise RuntimeError(f"HTTP {response.status}: {answer}")
         return float(response.headers["x-symposium-overhead-ms"])
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
 
 
 async def measure(served: Served, queries: int, rounds: int, console: Console) -> dict[str, Any]:

@@ -39,13 +39,11 @@ from loadtest.overload_world import (
     Seen,
     book_rows,
     configuration,
-    cpu,
     profiles,
-    quantile,
 )
 from loadtest.recorded_world import RecordedServer, recorded_experts, write_book
-from loadtest.report import publish
-from loadtest.server import Served, end_on_sigterm, serving
+from loadtest.report import publish, quantile
+from loadtest.server import Served, cpu_s_of, end_on_sigterm, serving
 
 UP_TO_PEAK, OVER = (0.5, 0.8, 0.9, 1.0), (2.0, 10.0)
 WINDOW_S = 1.0
@@ -103,8 +101,8 @@ async def refused(clients: Clients, console: Console) -> JsonObject:
 
     filling = [asyncio.create_task(ask(number)) for number in range(fill)]
     await asyncio.sleep(SETTLED_S)
-    cpu_s, seen = cpu(clients.router), [await ask(number) for number in range(REFUSALS)]
-    cpu_s = cpu(clients.router) - cpu_s
+    cpu_s, seen = cpu_s_of(clients.router), [await ask(number) for number in range(REFUSALS)]
+    cpu_s = cpu_s_of(clients.router) - cpu_s
     for task in filling:
         task.cancel()
     await asyncio.gather(*filling, return_exceptions=True)
@@ -121,9 +119,9 @@ async def refused(clients: Clients, console: Console) -> JsonObject:
 
 async def idle(router: psutil.Process, seconds: float) -> float:
     """CPU seconds a second of the router while nobody asks."""
-    before = cpu(router)
+    before = cpu_s_of(router)
     await asyncio.sleep(seconds)
-    return (cpu(router) - before) / seconds
+    return (cpu_s_of(router) - before) / seconds
 
 
 async def flooded(clients: Clients, seconds: float, console: Console) -> JsonObject:

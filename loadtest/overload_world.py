@@ -16,11 +16,11 @@ from statistics import fmean
 from typing import Any
 
 import aiohttp
-import psutil
 
 from loadtest.open_loop import poisson, run
 from loadtest.recorded_world import RecordedServer
-from loadtest.server import REPOSITORY, Served
+from loadtest.report import quantile
+from loadtest.server import REPOSITORY, Served, cpu_s_of
 
 QUICKSTART = REPOSITORY / "configs" / "quickstart"
 EXPERT, QUESTIONS = "sage", 500
@@ -128,11 +128,6 @@ class Load:
         }
 
 
-def quantile(values: Sequence[float], q: float) -> float:
-    ordered = sorted(values)
-    return ordered[int(q * (len(ordered) - 1))] if ordered else 0.0
-
-
 def question(number: int) -> str:
     return f"Question {number % QUESTIONS}: what is it?"
 
@@ -182,13 +177,13 @@ class Clients:
         """So many times what there is, for so long."""
         per_s = times * self.expert.capacity_per_s
         ats = poisson(round(per_s * seconds), per_s, seed)
-        cpu_s, seen = cpu(self.router), list[Seen]()
+        cpu_s, seen = cpu_s_of(self.router), list[Seen]()
 
         async def ask(number: int) -> None:
             seen.append(await self.ask(ats[number], seed * len(ats) + number, tenant, deadline=deadline))
 
         await run(ats, ask)
-        cpu_s, rss_mib = cpu(self.router) - cpu_s, self.router.memory_info().rss / 2**20
+        cpu_s, rss_mib = cpu_s_of(self.router) - cpu_s, self.router.memory_info().rss / 2**20
         return Load(seen, ats[-1], cpu_s, rss_mib, await self._limit(), self.expert.good_s)
 
     async def _limit(self) -> int:
@@ -212,11 +207,6 @@ class Clients:
         seconds = time.monotonic() - began
         good = outcome == "whole" and seconds <= self.expert.good_s
         return Seen(at_s, seconds, outcome, good, seconds - self.expert.takes_s(number))
-
-
-def cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
 
 
 def profiles() -> JsonObject:

@@ -96,6 +96,12 @@ def serving(config: Path, log: Path, env: dict[str, str] | None = None) -> Itera
             stop(child)
 
 
+def cpu_s_of(process: psutil.Process) -> float:
+    """CPU seconds that it has taken so far."""
+    times = process.cpu_times()
+    return times.user + times.system
+
+
 def stop(child: subprocess.Popen[bytes]) -> float:
     """SIGTERM, then waits; seconds it took. Kills after `STOP_LIMIT_S`."""
     began = time.monotonic()
