@@ -112,7 +112,7 @@ class Funding:
             meter, room = left
             short = Short(meter, (meter.limit or 0) - room, 0, least)
             raise self._spent(short, query.model, ticket, {"cheapest": {"cost_usd": usd(least)}})
-        first = self._outlooks.hopeless(experts, ticket.caller, ends_at, now, query.max_tokens)
+        first = self._outlooks.shut_out(experts, ticket.caller, ends_at, now, query.max_tokens)
         if first is not None:
             expert, through_s = first
             fastest = {"experts": [expert], "seconds": round(now - ticket.arrived_at + through_s, 3)}
@@ -163,6 +163,7 @@ class Funding:
         room = (short.meter.limit or 0) - short.settled - short.held
         mine = decision.budget.nanos
         in_vain = short.passing or (mine is not None and mine <= room)
+        # In vain: nothing is to fit, so that it is told what would have done.
         budget = replace(decision.budget, nanos=1 if in_vain else max(1, room))
         found = self._affordable(decision, budget)
         if isinstance(found, Unaffordable):

@@ -32,7 +32,6 @@ class Turn:
     tokens: int
     load: int
     began: float
-    waited_s: float = 0.0
     over: bool = False
     heard: bool = False
 

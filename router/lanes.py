@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from experts.errors import ExpertBusy
@@ -142,37 +142,36 @@ class Lanes:
         return self._lanes[expert].wait_s(caller, math.inf if ends_at is None else ends_at)
 
     def through_s(self, expert: str, caller: Caller, ends_at: float | None, needs_s: float) -> float:
-        """In how long a call would be through that needs so long after its wait, as `enter` and `hopeless` reckon."""
+        """In how long a call would be through that needs so long after its wait, as `enter` reckons."""
         return self._lanes[expert].through_s(caller, math.inf if ends_at is None else ends_at, needs_s)
 
-    def hopeless(
+    def shut_out(
         self,
-        experts: Collection[str],
+        experts: Iterable[str],
         caller: Caller,
         ends_at: float | None,
         now: float,
         needs_s: Callable[[str], float],
-    ) -> bool:
-        """Whether `enter` would let a call wait for none of these experts. Cheap: to be asked before all else is done.
+    ) -> dict[str, float]:
+        """Where `enter` would let a call wait for none of these experts: in how long each would be through with it;
+        else nothing. Cheap: to be asked before all else is done.
 
-        Where it is so, it counts as one call that they have turned away together. `needs_s`: of each, as for `enter`.
+        Who is shut out counts as one call that they have turned away together. `needs_s`: of each, as for `enter`.
         """
         ends = math.inf if ends_at is None else ends_at
-
-        def shut(lane: Lane, name: str) -> bool:
+        needed, through = dict[str, float](), dict[str, float]()
+        for name in experts:
+            lane = self._lanes[name]
             if lane.opens(caller):
-                return False
-            if not lane.admits(caller):
-                return True
-            return ends < math.inf and now + lane.through_s(caller, ends, needs_s(name)) > ends
-
-        asked = [(self._lanes[name], name) for name in experts]
-        if not asked or not all(shut(*one) for one in asked):
-            return False
-        for lane, name in asked:
-            if now + needs_s(name) <= ends:
-                lane.arrived(turned_away=True, weight=1 / len(asked))
-        return True
+                return {}
+            needed[name] = needs_s(name)
+            through[name] = lane.through_s(caller, ends, needed[name])
+            if lane.admits(caller) and now + through[name] <= ends:
+                return {}
+        for name, seconds in needed.items():
+            if now + seconds <= ends:
+                self._lanes[name].arrived(turned_away=True, weight=1 / len(needed))
+        return through
 
     def _serve(self, expert: str) -> None:
         """Gives turns to those that are next, as far as there are any."""
@@ -204,8 +203,7 @@ class Lanes:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._unused(future.result())
             raise
-        turn.waited_s = turn.began - since
-        self._emit(Waited(expert, entry.tenant, turn.waited_s))
+        self._emit(Waited(expert, entry.tenant, turn.began - since))
         return turn
 
     def _unused(self, turn: Turn) -> None:

@@ -51,7 +51,7 @@ class Outlooks:
         """Whether it is up, and not left out."""
         return self._watch.up.get(expert, False) and self._health.state(expert) != "open"
 
-    def hopeless(
+    def shut_out(
         self, experts: Iterable[str], caller: Caller, ends_at: float | None, now: float, max_tokens: int | None
     ) -> tuple[str, float] | None:
         """Where none of those that are up would take a call now, or be in time with it: the one that would be through
@@ -63,10 +63,8 @@ class Outlooks:
             prior = self._knowledge.profiles.output_tokens(name)
             return self._forecast.needs_s(name, self._lanes.load(name), prior, max_tokens)
 
-        if not self._lanes.hopeless(able, caller, ends_at, now, needs_s):
-            return None
-        through_s = {name: self._lanes.through_s(name, caller, ends_at, needs_s(name)) for name in able}
-        return min(through_s.items(), key=lambda item: item[1])
+        through_s = self._lanes.shut_out(able, caller, ends_at, now, needs_s)
+        return min(through_s.items(), key=lambda item: item[1], default=None)
 
     def cheapest_nanos(self, query: Query, experts: Iterable[str]) -> int:
         """Less than any call for this query can cost, whatever its tokens are: for refusing early."""
