@@ -3,69 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 
 from experts.errors import ExpertBusy
-from router.caller import Caller
-from router.concurrency import MOST_CALM
 from router.config import Concurrency
-from router.events import Event, Waited
-from router.lane import LEARNING_TURNED, Lane, Turn
-from router.lanes import Lanes
+from router.events import Waited
+from router.lane import LEARNING_TURNED, Lane
 from tests.unit.lane_world import in_virtual_time, now
-
-EXPERT = "ada"
-TWO = Concurrency(least=2, first=2, most=2, queued_requests=4)  # turns at once
-ADA, BOB = Caller(tenant="ada"), Caller(tenant="bob")
-
-
-class World:
-    """Lanes of one expert, and what was told of them."""
-
-    def __init__(self, settings: Concurrency = TWO) -> None:
-        self.events: list[Event] = []
-        self.lanes = Lanes([EXPERT], settings, now, self.events.append)
-
-    async def enter(self, caller: Caller = ADA, ends_at: float | None = None, needs_s: float = 0.0) -> Turn:
-        return await self.lanes.enter(EXPERT, caller, 100, ends_at, needs_s)
-
-    def waits(self, caller: Caller = ADA, **more: float) -> asyncio.Task[Turn]:
-        return asyncio.create_task(self.enter(caller, **more))
-
-    async def full(self) -> list[Turn]:
-        """All turns are taken, by calls that take a second."""
-        turns = [await self.enter() for _ in range(2)]
-        for turn in turns:
-            self.end(turn)
-        return [await self.enter() for _ in range(2)]
-
-    def end(self, turn: Turn, outcome: str = "answered", seconds: float = 1.0) -> None:
-        self.lanes.ended(turn, outcome, 0.1 if outcome == "answered" else None, seconds, 100)
-
-    def refused(self) -> list[str]:
-        return [event.refused for event in self.events if isinstance(event, Waited) and event.refused]
-
-    def nothing_is_left(self) -> None:
-        assert (self.lanes.load(EXPERT), self.lanes.queued(EXPERT)) == (0, 0)
-        assert self.lanes._waiting[EXPERT] == {}
-
-
-def virtual(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Runs it in a time of its own."""
-
-    def run() -> None:
-        in_virtual_time(test())
-
-    run.__doc__, run.__name__ = test.__doc__, test.__name__
-    return run
-
-
-async def turns_of_the_loop(number: int = 3) -> None:
-    for _ in range(number):
-        await asyncio.sleep(0)
+from tests.unit.turns_world import ADA, BOB, EXPERT, TWO, World, turns_of_the_loop, virtual
 
 
 @virtual
@@ -76,7 +22,7 @@ async def test_nobody_waits_where_a_turn_is_free() -> None:
     with pytest.raises(StopIteration) as done:
         entering.send(None)
     turn = done.value.value
-    assert (turn.load, turn.waited_s, world.lanes.load(EXPERT)) == (1, 0.0, 1)
+    assert (turn.load, world.lanes.load(EXPERT)) == (1, 1)
     assert world.events == [Waited(EXPERT, "ada", 0.0)]
     world.end(turn)
     world.nothing_is_left()
@@ -84,14 +30,14 @@ async def test_nobody_waits_where_a_turn_is_free() -> None:
 
 @virtual
 async def test_who_waits_is_next_when_a_call_ends() -> None:
-    """In the order of deadlines; how long it took is told to the turn and in an event."""
+    """In the order of deadlines; how long it took is told in an event."""
     world = World()
     first, second = await world.full()
     later, sooner = world.waits(ends_at=90.0), world.waits(ends_at=60.0)
     await asyncio.sleep(5)
     world.end(first)
     turn = await sooner
-    assert (turn.waited_s, turn.load, later.done()) == (5.0, 2, False)
+    assert (turn.load, later.done()) == (2, False)
     assert world.events[-1] == Waited(EXPERT, "ada", 5.0)
     world.end(second)
     world.end(turn)
@@ -219,7 +165,7 @@ async def test_the_door_knows_when_all_is_in_vain() -> None:
 
     def hopeless(left_s: float | None, needs_s: float = 0.0, experts: tuple[str, ...] = (EXPERT,)) -> bool:
         ends_at = None if left_s is None else now() + left_s
-        return world.lanes.hopeless(experts, ADA, ends_at, now(), lambda expert: needs_s)
+        return bool(world.lanes.shut_out(experts, ADA, ends_at, now(), lambda expert: needs_s))
 
     assert not hopeless(0.1, needs_s=9.0)  # a turn is free
     turns = await world.full()
@@ -232,7 +178,7 @@ async def test_the_door_knows_when_all_is_in_vain() -> None:
     waiting = [world.waits() for _ in range(4)]
     await turns_of_the_loop()
     assert hopeless(None)
-    assert not world.lanes.hopeless([EXPERT], BOB, None, now(), lambda expert: 0.0)
+    assert not world.lanes.shut_out([EXPERT], BOB, None, now(), lambda expert: 0.0)
     for turn in turns:
         world.end(turn)
     for task in waiting:
@@ -248,7 +194,7 @@ def test_the_more_are_turned_away_the_surer_one_must_be_to_be_in_time(door: bool
         world = World()
 
         def hopeless(left_s: float, needs_s: float = 0.0) -> bool:
-            return world.lanes.hopeless([EXPERT], ADA, now() + left_s, now(), lambda expert: needs_s)
+            return bool(world.lanes.shut_out([EXPERT], ADA, now() + left_s, now(), lambda expert: needs_s))
 
         async def turned_away(left_s: float, needs_s: float = 0.0) -> None:
             if door:
@@ -295,7 +241,7 @@ async def test_of_what_several_turn_away_together_each_has_its_part() -> None:
     for expert in experts:
         for _ in range(2):
             await world.lanes.enter(expert, ADA, 100)
-    assert world.lanes.hopeless(experts, ADA, now() + 0.1, now(), lambda expert: 0.0)
+    assert world.lanes.shut_out(experts, ADA, now() + 0.1, now(), lambda expert: 0.0)
     assert [world.lanes._lanes[expert].turned_away for expert in experts] == [LEARNING_TURNED / 2] * 2
 
 
@@ -316,82 +262,3 @@ async def test_what_is_under_way_and_waits_stays_when_settings_change() -> None:
     for task in waiting:
         world.end(await task)
     world.nothing_is_left()
-
-
-ADAPTING = Concurrency(least=1, first=8, most=64)
-SHARED = 7  # of eight, by whoever is alone
-
-
-async def limit_after(outcome: str, first_token_s: float | None, seconds: float, *, failed: bool = False) -> int:
-    """The limit once a good many such calls have ended, of an expert whose first tokens take 0.1 s undisturbed."""
-    world = World(ADAPTING)
-    for _ in range(2 * MOST_CALM):
-        turn = await world.enter()
-        await asyncio.sleep(1)
-        world.lanes.ended(turn, "answered", 0.1, 1.0)
-    for _ in range(4):
-        turns = [await world.enter() for _ in range(SHARED)]
-        await asyncio.sleep(seconds)
-        for turn in turns:
-            world.lanes.ended(turn, outcome, first_token_s, seconds, failed=failed)
-        if world.lanes.limit(EXPERT) < 8:
-            break
-    return world.lanes.limit(EXPERT)
-
-
-def test_failures_and_calls_that_had_to_go_lower_the_limit() -> None:
-    """An expert that fails, or has sent nothing by a deadline: by those in time alone it would be thought well."""
-    assert in_virtual_time(limit_after("timeout", None, 5.0, failed=True)) < 8
-    assert in_virtual_time(limit_after("deadline", None, 5.0)) < 8
-    assert in_virtual_time(limit_after("cut", None, 5.0)) < 8
-    assert in_virtual_time(limit_after("answered", 4.0, 5.0)) < 8
-
-
-def test_clients_that_leave_and_refused_questions_say_nothing() -> None:
-    """Neither the limit's growth nor its fall rests on them; nor on calls that were cut before anything was due."""
-    for outcome in ("cancelled", "refused"):
-        assert in_virtual_time(limit_after(outcome, None, 5.0)) == 8
-    assert in_virtual_time(limit_after("cut", None, 0.05)) == 8
-
-
-@pytest.mark.parametrize(("first_token_s", "learned"), [(1.0, (1.0 - 2 * 0.2,)), (0.5, ())])
-def test_what_keeps_this_process_busy_is_not_the_experts_delay(first_token_s: float, learned: tuple[float]) -> None:
-    """As long as the loop takes for a round, so long a first token may have waited here; where that is most of the
-    delay, it tells nothing.
-    """
-    clock = [5.0]
-    lanes = Lanes([EXPERT], ADAPTING, lambda: clock[0], lambda event: None)
-
-    async def heard() -> tuple[float, ...]:
-        turn = await lanes.enter(EXPERT, ADA, 100)
-        asyncio.get_running_loop().call_soon(clock.__setitem__, 0, 5.2)  # somebody else's work
-        lanes.spoke(turn, first_token_s)
-        await turns_of_the_loop()
-        lanes.ended(turn, "answered", first_token_s, 2.0)
-        return lanes._lanes[EXPERT].limit.calm
-
-    assert in_virtual_time(heard()) == pytest.approx(learned)
-
-
-def test_calls_that_do_well_raise_it() -> None:
-    """As soon as their first tokens are there; their ends do not count again."""
-
-    async def limits() -> tuple[float, float]:
-        world = World(ADAPTING)
-        for _ in range(2 * MOST_CALM):
-            world.end(await world.enter())
-        spoke = 0.0
-        for _ in range(4):
-            turns = [await world.enter() for _ in range(SHARED)]
-            await asyncio.sleep(0.1)
-            for turn in turns:
-                world.lanes.spoke(turn, 0.1)
-            await turns_of_the_loop()
-            spoke = world.lanes._lanes[EXPERT].limit.calls
-            await asyncio.sleep(0.9)
-            for turn in turns:
-                world.end(turn)
-        return spoke, world.lanes._lanes[EXPERT].limit.calls
-
-    spoke, ended = in_virtual_time(limits())
-    assert spoke == ended > 8

@@ -89,10 +89,10 @@ def test_a_flood_moves_the_p99_of_others_by_a_fifth_at_most(share: float) -> Non
     assert in_virtual_time(p99(True)) <= 1.2 * in_virtual_time(p99(False))
 
 
-@pytest.mark.parametrize("slots", [8, 32])
+@pytest.mark.parametrize("slots", [8, 16, 32])
 def test_what_can_be_served_is_served_under_overload(slots: int) -> None:
-    """Goodput at 2 and 10 times the capacity stays at its peak, and who is not served hears so at once; first in, first
-    out it is gone.
+    """Goodput at 2 and 10 times the capacity stays at 0.95 of its peak, and who is not served hears so at once; first
+    in, first out it is gone.
     """
     needs_s = 0.88  # what half of the answers take
 
@@ -109,9 +109,9 @@ def test_what_can_be_served_is_served_under_overload(slots: int) -> None:
         return fmean(waited)
 
     peak = max(goodput(in_virtual_time(loaded(times, SETTINGS))) for times in (0.8, 1.0, 1.2))
-    assert peak > 0.85
+    assert peak > 0.9
     for times in (2.0, 10.0):
         world = in_virtual_time(loaded(times, SETTINGS))
-        assert goodput(world) >= 0.98 * peak
+        assert goodput(world) >= 0.95 * peak
         assert told_late(world) < 0.02
     assert goodput(in_virtual_time(loaded(2.0, None))) < 0.5 * peak
