@@ -121,8 +121,8 @@ async def test_a_redis_that_is_killed(short_folder: Path) -> None:
             legs = {f"{task}-{number}-{leg}": chance.randint(0, 50) for leg in range(3)}
             holds = [hold(leg_id, amount) for leg_id, amount in legs.items()]
             charges = [charge(leg_id, amount) for leg_id, amount in legs.items()]
-            assert await until_done(lambda: ledger.reserve(payer(*METERS), holds, NOW)) is None  # noqa: B023
-            await until_done(lambda: ledger.settle(charges, NOW))  # noqa: B023
+            assert await until_done(lambda: ledger.reserve(payer(*METERS), holds, NOW)) is None  # noqa: B023  # done before the next round
+            await until_done(lambda: ledger.settle(charges, NOW))  # noqa: B023  # done before the next round
             told.update(legs)
 
     def begun(server: ExitStack) -> str:
@@ -133,7 +133,7 @@ async def test_a_redis_that_is_killed(short_folder: Path) -> None:
         working = [asyncio.create_task(requests(ledger, task)) for task in range(4)]
         for number in range(KILLS):
             enough = len(told) + 10 * (number + 1)
-            await becomes_true(lambda: len(told) >= enough)  # noqa: B023
+            await becomes_true(lambda: len(told) >= enough)  # noqa: B023  # done before the next round
             await asyncio.to_thread(server.close)  # by SIGKILL
             await asyncio.to_thread(begun, server)
         ended.set()
